@@ -1,0 +1,43 @@
+# Everything a new machine needs is made here: Python 3.11 to 3.13 and make are enough.
+PYTHON ?= $(firstword $(foreach v,python3 python3.13 python3.12 python3.11,\
+  $(if $(shell $(v) -c 'import sys; print("ok" if (3, 11) <= sys.version_info[:2] < (3, 14) else "")' 2>/dev/null),$(v))))
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-fast lint lock clean
+
+help:  ## Say what can be made
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+setup: $(STAMP)  ## Make .venv from the lock
+
+$(STAMP): requirements.lock pyproject.toml
+	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed; install one, or say which: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 1; }
+	@echo "Making $(VENV) with $$($(PYTHON) --version); the first time takes a minute or two."
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --prefer-binary -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $(STAMP)
+
+demo: $(STAMP)  ## Simulate a small shop, run the job over it, show anomalies and a report
+	@$(BIN)/aiops demo
+
+test: $(STAMP)  ## Run all tests
+	@$(BIN)/python -m pytest tests
+
+test-fast: $(STAMP)  ## Run the tests that take no time
+	@$(BIN)/python -m pytest tests -m "not slow"
+
+lint: $(STAMP)  ## ruff, mypy --strict and the import contracts
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+
+lock: $(STAMP)  ## Renew requirements.lock from pyproject.toml (needs uv)
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --extra dev --extra build pyproject.toml -o requirements.lock
+
+clean:  ## Remove what was made
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache demo

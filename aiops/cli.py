@@ -1,0 +1,53 @@
+"""The command `aiops`. Each command lives in a module of its own; slow imports wait until they are needed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from aiops import show
+from aiops.report.command import report
+from aiops.rules import app as rules_app
+from aiops.simulate.command import simulate
+
+app = typer.Typer(
+    name="aiops",
+    no_args_is_help=True,
+    help="Find anomalies in Cloud Logging entries. Start with: aiops demo",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    pretty_exceptions_enable=False,
+)
+_PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+
+
+@app.command(context_settings=_PASS_ON, add_help_option=False)
+def run(context: typer.Context) -> None:
+    """Read logs, find anomalies, write them to a store. (aiops run --help shows all options.)"""
+    from aiops.run import run_command
+
+    raise typer.Exit(run_command(context.args, Console(stderr=True)))
+
+
+app.add_typer(show.app, name="show", help="Show what a store holds.")
+app.command("report")(report)
+app.add_typer(rules_app, name="rules", help="Check rules, or try them on a store.")
+app.command("simulate")(simulate)
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Option("--out", help="Folder for the logs, the store and the report.")] = Path("demo"),
+    seed: Annotated[int, typer.Option(help="Another seed makes other logs and faults.")] = 1,
+) -> None:
+    """Simulate half an hour of a small shop with faults, find them, and write a report."""
+    from aiops.demo import run_demo
+
+    raise typer.Exit(run_demo(folder, seed, Console()))
+
+
+def main() -> None:
+    """Entry point of the command."""
+    app()

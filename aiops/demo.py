@@ -1,0 +1,106 @@
+"""`aiops demo`: simulate a small shop with faults, run the job over it, and show what it found."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from aiops.query import Filters, find_anomalies, open_store
+from aiops.report.command import write_report
+from aiops.run import run_command
+from aiops.show import anomalies as show_anomalies
+from aiops.show import ledger as show_ledger
+from aiops.simulate.config import SimulationConfig
+from aiops.simulate.generator import deliveries, truth
+from aiops.simulate.matching import FaultResult, MatchReport, match_faults
+from aiops.simulate.output import open_output, write_lines
+
+SHOWN_ANOMALIES = 15
+
+
+def run_demo(folder: Path, seed: int, console: Console) -> int:
+    """Everything from logs to report in `folder`; returns the exit code."""
+    started = time.monotonic()
+    folder.mkdir(parents=True, exist_ok=True)
+    logs, store, report = (str(folder / name) for name in ("logs.ndjson.gz", "aiops.duckdb", "report.html"))
+    config = SimulationConfig(seed=seed)
+    console.rule("1. half an hour of a small shop, three tenants, with faults")
+    with open_output(logs) as file, console.status("simulating") as status:
+        count = write_lines(
+            deliveries(config), file, lambda entries, _: status.update(f"simulating: {entries:,} entries")
+        )
+    console.print(f"{count:,} log entries in {logs}")
+
+    console.rule("2. the job: Apache Beam on this machine, DuckDB as the store")
+    for stale in (Path(store), Path(report)):
+        stale.unlink(missing_ok=True)
+    if code := run_command(["--input", logs, "--store", store], console):
+        return code
+
+    console.rule("3. anomalies (the newest)")
+    show_anomalies(store=store, limit=SHOWN_ANOMALIES)
+    console.rule("4. which of the injected faults were found")
+    console.print(_fault_table(_match(store, config)))
+    console.rule("5. the ledger")
+    show_ledger(store=store)
+    write_report(store, report)
+    console.rule(f"done in {time.monotonic() - started:.0f} s")
+    _say_what_next(console, store, report)
+    return 0
+
+
+def _match(store: str, config: SimulationConfig) -> MatchReport:
+    with open_store(store) as opened:
+        found = find_anomalies(opened, Filters(limit=None)).rows
+    return match_faults(truth(config), [_in_microseconds(row) for row in found])
+
+
+def _in_microseconds(row: dict[str, object]) -> dict[str, object]:
+    times = {name: _microseconds(row[name]) for name in ("window_start", "window_end")}
+    return row | times
+
+
+def _microseconds(moment: object) -> int:
+    return round(moment.timestamp() * 1_000_000)  # type: ignore[attr-defined]
+
+
+def _fault_table(matched: MatchReport) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for column in ("Tenant", "Service", "Injected fault", "From", "Found as", "After"):
+        table.add_column(column)
+    for result in matched.results:
+        fault = result.fault
+        table.add_row(
+            fault.tenant_id,
+            fault.service,
+            fault.type,
+            fault.start[11:16],
+            ", ".join(result.anomaly_types) if result.found else _why_not(result),
+            f"{result.delay_seconds:.0f} s" if result.delay_seconds is not None else "",
+        )
+    found, of = matched.found("rules")
+    table.caption = (
+        f"{found} of {of} faults that rules can see were found; "
+        f"{len(matched.false_anomalies)} anomalies have no fault behind them."
+    )
+    return table
+
+
+def _why_not(result: FaultResult) -> str:
+    return "not found" if result.fault.detectable_by == "rules" else "not seen by rules: needs learned detection"
+
+
+def _say_what_next(console: Console, store: str, report: str) -> None:
+    console.print(f"""
+Look:     open {report} in a browser
+          .venv/bin/aiops show anomalies --store {store} --severity high
+          .venv/bin/aiops show patterns --store {store} --service payment
+
+Your own logs, one LogEntry of JSON a line (.gz, .zst, globs and - for stdin work too):
+          gcloud logging read 'timestamp>="2026-01-01T00:00:00Z"' --format json | jq -c '.[]' > logs.ndjson
+          .venv/bin/aiops run --input logs.ndjson --store mine.duckdb
+          .venv/bin/aiops report --store mine.duckdb --out mine.html
+""", highlight=False)

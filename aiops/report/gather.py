@@ -1,0 +1,256 @@
+"""What the report shows, asked from the store and bounded: counts for all, details for the most important."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from aiops.query import (
+    Filters,
+    find_anomalies,
+    find_ledger,
+    ledger_by_tenant,
+    newest_event,
+    parse_since,
+    sum_ledger,
+)
+from aiops.report.charts import TimeAxis, make_axis
+from aiops.report.episodes import SEVERITY_RANKS, Episode, fair_share, gather_episodes
+from pipeline.duckdb_store import DuckDBStore, Row
+
+MOST_EPISODES: Final = 150
+MOST_SERVICES: Final = 60
+MOST_PATTERNS: Final = 60
+MOST_DEAD_LETTERS: Final = 30
+MOST_MINUTES: Final = 50
+LONGEST_GAP: Final = timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class ServiceLine:
+    """One service on the timeline: totals, and one figure a bucket."""
+
+    tenant: str
+    service: str
+    lines: int
+    errors: int
+    health: float | None  # of the last window with lines
+    p95_ms: float | None  # the highest of a window
+    bucket_lines: list[int]
+    bucket_errors: list[int]
+    bucket_p95_ms: list[float | None]
+    episodes: list[tuple[int, Episode]]  # number on the page, episode
+
+
+@dataclass(frozen=True)
+class ReportData:
+    """Everything on the page. `left_out` says how many of each kind did not fit."""
+
+    start: datetime | None  # None: there are no windows
+    end: datetime | None
+    lines: int
+    errors: int
+    tenants: list[str]
+    services: int
+    severities: Counter[str]  # anomalies above the confidence floor
+    under_floor: int
+    services_with_anomalies: int
+    latest_anomaly: datetime | None
+    episodes: list[Episode]
+    details: dict[str, Row]  # anomaly_id → row, of each episode's worst anomaly
+    axis: TimeAxis | None
+    undrawn_windows: int
+    service_lines: list[ServiceLine]
+    patterns: list[Row]
+    new_patterns: list[Row]
+    dead_letters: list[Row]
+    dead_lettered: int
+    ledger: Row
+    ledger_tenants: list[Row]
+    unbalanced: list[Row]
+    left_out: dict[str, int]
+
+
+def gather_report(store: DuckDBStore, tenant: str | None = None, since: str | None = None) -> ReportData:
+    """All figures of the report, of one tenant or all, since a span before the newest data or a time.
+
+    Raises typer.BadParameter for a `since` that is neither, StoreError where the store fails.
+    """
+    start = parse_since(since, newest_event(store)) if since else None
+    _select_windows(store, tenant, start)
+    anomalies = find_anomalies(store, Filters(tenant=tenant, since=since)).rows
+    sure = [row for row in anomalies if not row["below_confidence_floor"]]
+    every_episode = gather_episodes(anomalies)
+    episodes = fair_share(every_episode, lambda episode: episode.tenant, MOST_EPISODES)
+    worst = {episode.worst_id for episode in episodes}
+    totals = store.query(
+        "SELECT min(window_start) AS first, max(window_end) AS last, CAST(coalesce(sum(lines), 0) AS BIGINT) "
+        "AS lines, CAST(coalesce(sum(errors), 0) AS BIGINT) AS errors FROM report_windows"
+    )[0]
+    axis, undrawn = _axis(store)
+    service_lines, services = _service_lines(store, axis, episodes, every_episode)
+    patterns, new_patterns, pattern_count = _patterns(store, tenant, start)
+    dead_letters, dead_lettered, reasons = _dead_letters(store, tenant)
+    minutes = find_ledger(store, Filters(tenant=tenant))
+    ledger_tenants = ledger_by_tenant(minutes)
+    unbalanced = [minute for minute in minutes if not minute["balanced"]]
+    names = {row["tenant_id"] for row in ledger_tenants} | {line.tenant for line in service_lines}
+    return ReportData(
+        start=totals["first"],
+        end=totals["last"],
+        lines=totals["lines"],
+        errors=totals["errors"],
+        tenants=sorted(names | {episode.tenant for episode in episodes}),
+        services=services,
+        severities=Counter(row["anomaly_severity"] for row in sure),
+        under_floor=len(anomalies) - len(sure),
+        services_with_anomalies=len({(row["tenant_id"], row["service"]) for row in sure}),
+        latest_anomaly=max((row["window_end"] for row in sure), default=None),
+        episodes=episodes,
+        details={row["anomaly_id"]: row for row in anomalies if row["anomaly_id"] in worst},
+        axis=axis,
+        undrawn_windows=undrawn,
+        service_lines=service_lines,
+        patterns=patterns,
+        new_patterns=new_patterns,
+        dead_letters=dead_letters,
+        dead_lettered=dead_lettered,
+        ledger=sum_ledger(minutes),
+        ledger_tenants=ledger_tenants,
+        unbalanced=fair_share(unbalanced, lambda minute: str(minute["tenant_id"]), MOST_MINUTES),
+        left_out={
+            "episodes": len(every_episode) - len(episodes),
+            "services": services - len(service_lines),
+            "patterns": pattern_count - len(patterns),
+            "dead letter reasons": reasons - len(dead_letters),
+            "unbalanced minutes": max(0, len(unbalanced) - MOST_MINUTES),
+        },
+    )
+
+
+def _select_windows(store: DuckDBStore, tenant: str | None, start: datetime | None) -> None:
+    # Temporary, so in memory: the view of last revisions is made once, not for each figure.
+    store.query(
+        "CREATE OR REPLACE TEMP TABLE report_windows AS SELECT * FROM current_service_windows "
+        "WHERE ($tenant IS NULL OR tenant_id = $tenant) AND ($start IS NULL OR window_end > $start)",
+        {"tenant": tenant, "start": start},
+    )
+
+
+def _axis(store: DuckDBStore) -> tuple[TimeAxis | None, int]:
+    """Axis over the newest stretch without a gap of more than a day, and the windows before it.
+
+    One stray line of years ago must not squeeze today into a pixel.
+    """
+    times = store.query(
+        "SELECT window_start AS start, max(window_end) AS last, count(*) AS windows "
+        "FROM report_windows GROUP BY ALL ORDER BY start DESC"
+    )
+    if not times:
+        return None, 0
+    kept = 1
+    while kept < len(times) and times[kept - 1]["start"] - times[kept]["last"] <= LONGEST_GAP:
+        kept += 1
+    oldest, newest = times[kept - 1], times[0]
+    window_seconds = int((newest["last"] - newest["start"]).total_seconds())
+    axis = make_axis(oldest["start"], newest["last"], window_seconds)
+    return axis, sum(row["windows"] for row in times[kept:])
+
+
+def _service_lines(
+    store: DuckDBStore, axis: TimeAxis | None, episodes: list[Episode], every_episode: list[Episode]
+) -> tuple[list[ServiceLine], int]:
+    rows = store.query(
+        """SELECT tenant_id, service, CAST(sum(lines) AS BIGINT) AS lines, CAST(sum(errors) AS BIGINT) AS errors,
+                  arg_max(health_score, window_start) AS health, max(latency_p95_ms) AS p95_ms
+           FROM report_windows GROUP BY ALL ORDER BY tenant_id, service"""
+    )
+    if axis is None:
+        return [], len(rows)
+    worst: dict[tuple[str, str], int] = {}
+    for episode in every_episode:
+        key = episode.tenant, episode.service
+        worst[key] = max(worst.get(key, -1), -1 if episode.under_floor else SEVERITY_RANKS[episode.severity])
+    rows.sort(key=lambda row: (worst.get((row["tenant_id"], row["service"]), -1), row["errors"]), reverse=True)
+    chosen = fair_share(rows, lambda row: str(row["tenant_id"]), MOST_SERVICES)
+    buckets = _buckets(store, axis, [(row["tenant_id"], row["service"]) for row in chosen])
+    numbered: dict[tuple[str, str], list[tuple[int, Episode]]] = {}
+    for number, episode in enumerate(episodes, 1):
+        numbered.setdefault((episode.tenant, episode.service), []).append((number, episode))
+    lines = []
+    for row in chosen:
+        key = row["tenant_id"], row["service"]
+        figures = buckets[key]
+        lines.append(
+            ServiceLine(
+                *key, row["lines"], row["errors"], row["health"], row["p95_ms"],
+                [figure[0] for figure in figures], [figure[1] for figure in figures],
+                [figure[2] for figure in figures], numbered.get(key, []),
+            )
+        )  # fmt: skip
+    return lines, len(rows)
+
+
+_Figures = dict[tuple[str, str], list[tuple[int, int, float | None]]]
+
+
+def _buckets(store: DuckDBStore, axis: TimeAxis, services: list[tuple[str, str]]) -> _Figures:
+    rows = store.query(
+        """SELECT tenant_id, service, CAST(epoch(window_start) - $start AS BIGINT) // $bucket AS place,
+                  CAST(sum(lines) AS BIGINT) AS lines, CAST(sum(errors) AS BIGINT) AS errors,
+                  max(latency_p95_ms) AS p95_ms
+           FROM report_windows
+           WHERE epoch(window_start) >= $start
+             AND list_contains($services, {'tenant': tenant_id, 'service': service})
+           GROUP BY ALL""",
+        {
+            "start": int(axis.start.timestamp()),
+            "bucket": axis.bucket_seconds,
+            "services": [{"tenant": tenant, "service": service} for tenant, service in services],
+        },
+    )
+    figures: _Figures = {key: [(0, 0, None)] * axis.buckets for key in services}
+    for row in rows:
+        if row["place"] < axis.buckets:
+            cell = row["lines"], row["errors"], row["p95_ms"]
+            figures[row["tenant_id"], row["service"]][row["place"]] = cell
+    return figures
+
+
+def _patterns(
+    store: DuckDBStore, tenant: str | None, start: datetime | None
+) -> tuple[list[Row], list[Row], int]:
+    """The most frequent patterns, those that are new, and how many there are."""
+    store.query(
+        """CREATE OR REPLACE TEMP TABLE report_patterns AS
+           SELECT tenant_id, service, pattern_id, arg_max(pattern, window_start) AS pattern,
+                  CAST(sum("count") AS BIGINT) AS "count", CAST(sum(errors) AS BIGINT) AS errors,
+                  arg_max(severity, errors) AS severity, max(exception) AS exception,
+                  min(first_seen) AS first_seen, bool_or(is_new) AS is_new
+           FROM current_log_patterns
+           WHERE ($tenant IS NULL OR tenant_id = $tenant) AND ($start IS NULL OR window_start >= $start)
+           GROUP BY tenant_id, service, pattern_id""",
+        {"tenant": tenant, "start": start},
+    )
+    ranked = """SELECT * FROM report_patterns WHERE is_new OR NOT $only_new
+                QUALIFY row_number() OVER (PARTITION BY tenant_id
+                  ORDER BY errors > 0 AND $only_new DESC, "count" DESC, service, pattern_id) <= $most
+                ORDER BY errors > 0 AND $only_new DESC, "count" DESC, tenant_id, service, pattern_id"""
+    found = [store.query(ranked, {"only_new": only_new, "most": MOST_PATTERNS}) for only_new in (False, True)]
+    top, new = (fair_share(rows, lambda row: str(row["tenant_id"]), MOST_PATTERNS) for rows in found)
+    return top, new, store.query("SELECT count(*) AS n FROM report_patterns")[0]["n"]
+
+
+def _dead_letters(store: DuckDBStore, tenant: str | None) -> tuple[list[Row], int, int]:
+    """Dead letters by tenant, stage and reason with one payload each; their sum; how many reasons there are."""
+    rows = store.query(
+        """SELECT tenant_id, stage, reason, CAST(sum("count") AS BIGINT) AS "count", min(receive_minute) AS first,
+                  max(receive_minute) AS last, arg_min(payload, dead_letter_id) AS payload
+           FROM current_dead_letters WHERE $tenant IS NULL OR tenant_id = $tenant
+           GROUP BY tenant_id, stage, reason ORDER BY "count" DESC, tenant_id, stage, reason""",
+        {"tenant": tenant},
+    )
+    chosen = fair_share(rows, lambda row: str(row["tenant_id"]), MOST_DEAD_LETTERS)
+    return chosen, sum(row["count"] for row in rows), len(rows)

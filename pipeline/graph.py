@@ -1,0 +1,69 @@
+"""The whole job on one page. Sources, rules and sinks are arguments: a test, a laptop and Dataflow
+build the same graph."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import apache_beam as beam
+
+from pipeline.sinks import MakeRows, MakeWindowRows
+from transforms.coders import register_coders
+from transforms.detect.transform import DetectAnomalies
+from transforms.ledger.transform import CountDeadLetters, SumLedger
+from transforms.parse.settings import ParseSettings
+from transforms.parse.transform import ParseLogEntries
+from transforms.patterns.transform import MergeShapes, MinePatterns
+from transforms.redact.settings import RedactSettings
+from transforms.redact.transform import RedactLogBatches
+from transforms.summarize.transform import SummarizeSettings, SummarizeWindows
+
+register_coders()
+
+
+@dataclass(frozen=True)
+class GraphSettings:
+    """What the stages need to know."""
+
+    parse: ParseSettings
+    redact: RedactSettings
+    summarize: SummarizeSettings
+    confidence_floor: float
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What the job finds, before it is written anywhere."""
+
+    anomalies: beam.PCollection  # of Anomaly
+    rows: dict[str, beam.PCollection]  # of (table name, row), by what they come from
+
+
+def build_graph(
+    root: beam.Pipeline, source: beam.PTransform, rules: beam.PTransform, settings: GraphSettings
+) -> Outputs:
+    """Apply the job to what `source` reads."""
+    payloads = root | "ReadLogs" >> source  # PayloadBatch
+    rule_book = root | "ReadRules" >> rules
+
+    parsed = payloads | ParseLogEntries(settings.parse)  # LogBatch
+    redacted = parsed.batches | RedactLogBatches(settings.redact)  # no secret past this line
+    summaries = (
+        redacted.batches
+        | MinePatterns()
+        | SummarizeWindows(settings.summarize)  # ((tenant, service), WindowSummary)
+        | MergeShapes()
+    )
+    anomalies = summaries | DetectAnomalies(rule_book, settings.confidence_floor)
+
+    ledger = parsed.ledger | SumLedger()
+    dead_letters = redacted.dead_letters | CountDeadLetters()
+    return Outputs(
+        anomalies,
+        rows={
+            "windows": summaries | MakeWindowRows(),
+            "anomalies": anomalies | "AnomalyRows" >> MakeRows("anomalies"),
+            "dead_letters": dead_letters | "DeadLetterRows" >> MakeRows("dead_letters"),
+            "ledger": ledger | "LedgerRows" >> MakeRows("ledger"),
+        },
+    )

@@ -1,0 +1,102 @@
+"""Builds the job from its options and runs it: here, or on Dataflow."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import apache_beam as beam
+from apache_beam.io.filesystems import FileSystems
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners.direct.direct_runner import BundleBasedDirectRunner
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from apache_beam.runners.runner import PipelineResult, PipelineRunner
+
+from pipeline.graph import GraphSettings, build_graph
+from pipeline.options import OptionsError, Settings, parse_options
+from pipeline.rules_source import WatchRules
+from pipeline.sinks import PublishAnomalies
+from pipeline.sources import ReadLogFiles, ReadLogMessages
+from pipeline.store import WriteToStore
+from transforms.elements import NANOSECONDS, SEVERITY_NUMBERS
+from transforms.parse.settings import ParseSettings
+from transforms.redact.settings import DEMO_MASTER_KEY, OperatorPattern, RedactSettings
+from transforms.summarize.transform import SummarizeSettings
+
+
+def run(arguments: Sequence[str]) -> PipelineResult:
+    """Run the job that `arguments` describe, and wait for it where it runs here and ends."""
+    settings, options = parse_options(arguments)
+    return run_job(settings, options)
+
+
+def run_job(settings: Settings, options: PipelineOptions) -> PipelineResult:
+    """Run the job; returns when it has ended, or been launched where it does not run here."""
+    pipeline = beam.Pipeline(runner=choose_runner(settings), options=options)
+    build_job(pipeline, settings)
+    result = pipeline.run()
+    if settings.runner == "DirectRunner":
+        result.wait_until_finish()
+    return result
+
+
+def build_job(pipeline: beam.Pipeline, settings: Settings) -> None:
+    """The graph of the job with the sources and sinks that `settings` name."""
+    rules = WatchRules(settings.rules, streaming=settings.is_streaming)
+    outputs = build_graph(pipeline, make_source(settings), rules, graph_settings(settings))
+    for name, rows in outputs.rows.items():
+        _ = rows | f"Write {name}" >> WriteToStore(settings.store)
+    if settings.anomaly_topic:
+        _ = outputs.anomalies | PublishAnomalies(settings.anomaly_topic)
+
+
+def make_source(settings: Settings) -> beam.PTransform:
+    if settings.input_subscription:
+        return ReadLogMessages(settings.input_subscription, settings.tenant)
+    return ReadLogFiles(settings.input, settings.max_line_bytes, settings.tenant)
+
+
+def graph_settings(settings: Settings) -> GraphSettings:
+    """What the stages need of the options."""
+    return GraphSettings(
+        parse=ParseSettings(
+            services=frozenset(settings.services),
+            min_severity=SEVERITY_NUMBERS[settings.min_severity],
+            max_payload_bytes=settings.max_line_bytes,
+            received_at_ns=settings.received_at_ns,
+            now_ns=int(time.time()) * NANOSECONDS,
+            trusted_tenant_field=settings.trusted_tenant_field,
+        ),
+        redact=redact_settings(settings),
+        summarize=SummarizeSettings(settings.window_seconds, drop_copies=settings.deduplicate == "exact"),
+        confidence_floor=settings.confidence_floor,
+    )
+
+
+def choose_runner(settings: Settings) -> PipelineRunner | str:
+    """The engine, chosen here: Beam's own choice for "DirectRunner" depends on what it can download."""
+    if settings.runner != "DirectRunner":
+        return settings.runner
+    return BundleBasedDirectRunner() if settings.is_streaming else FnApiRunner()
+
+
+def redact_settings(settings: Settings) -> RedactSettings:
+    """Key and patterns of redaction. Raises OptionsError."""
+    key = DEMO_MASTER_KEY
+    if settings.redaction_key_file:
+        with FileSystems.open(settings.redaction_key_file) as file:
+            key = file.read().strip()
+    try:
+        patterns = tuple(OperatorPattern(*_kind_and_pattern(text)) for text in settings.redact_patterns)
+        return RedactSettings(
+            master_key=key, key_version=settings.redaction_key_version, operator_patterns=patterns
+        )
+    except ValueError as error:
+        raise OptionsError(f"redaction: {error}") from None
+
+
+def _kind_and_pattern(text: str) -> tuple[str, str]:
+    kind, separator, pattern = text.partition("=")
+    if not separator:
+        raise OptionsError(f"--redact_patterns {text}: write kind=RE2, e.g. customer=CU-[0-9]{{8}}")
+    return kind, pattern

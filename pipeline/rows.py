@@ -1,0 +1,101 @@
+"""Elements to rows: what a merged WindowSummary becomes in `service_windows` and `log_patterns`.
+
+Pure. JSON columns have sorted keys, so that the same summary gives the same bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from operator import itemgetter
+
+import orjson
+
+from transforms.elements import (
+    MICROSECONDS,
+    SEVERITY_NAMES,
+    LogPattern,
+    PatternStats,
+    RequestStats,
+    ServiceWindow,
+    WindowSummary,
+)
+from transforms.sketches import distinct_estimate, latency_quantile_us
+from transforms.summarize.health import health_score
+
+
+def service_window_row(summary: WindowSummary) -> ServiceWindow:
+    """Row of `service_windows` for `summary`, whose patterns are merged (keyed by pattern_id)."""
+    return ServiceWindow(
+        tenant_id=summary.tenant_id,
+        service=summary.service,
+        window_start=summary.window_start_us,
+        window_end=summary.window_start_us + summary.window_seconds * MICROSECONDS,
+        revision=summary.pane_index,
+        lines=summary.lines,
+        errors=summary.errors,
+        error_rate=summary.errors / summary.lines if summary.lines else 0.0,
+        warnings=summary.warnings,
+        requests=summary.requests,
+        denials=summary.denials,
+        retimed=summary.retimed,
+        severity_inferred=summary.severity_inferred,
+        latency_p50_ms=_quantile_ms(summary.latency_bins, 0.5),
+        latency_p95_ms=_quantile_ms(summary.latency_bins, 0.95),
+        latency_p99_ms=_quantile_ms(summary.latency_bins, 0.99),
+        distinct_principals=distinct_estimate(summary.principals),
+        distinct_addresses=distinct_estimate(summary.addresses),
+        distinct_instances=distinct_estimate(summary.instances),
+        distinct_patterns=len(summary.patterns),
+        new_patterns=sum(stats.is_new for stats in summary.patterns.values()),
+        pattern_level=summary.pattern_level,
+        endpoint_level=summary.endpoint_level,
+        health_score=health_score(summary),
+        severities=_json({severity_name(number): count for number, count in summary.severities.items()}),
+        statuses=_json(summary.statuses),
+        endpoints=_json({name: _request_figures(stats) for name, stats in summary.endpoints.items()}),
+        callers=_json({name: _request_figures(stats) for name, stats in summary.callers.items()}),
+        revisions=_json(summary.revisions),
+        ledger=_json({minute * 60: counts for minute, counts in summary.ledger.items()}),
+    )
+
+
+def log_pattern_rows(summary: WindowSummary) -> list[LogPattern]:
+    """Rows of `log_patterns` for `summary`, ordered by pattern_id."""
+    return [_log_pattern_row(summary, *item) for item in sorted(summary.patterns.items(), key=itemgetter(0))]
+
+
+def _log_pattern_row(summary: WindowSummary, pattern_id: str, stats: PatternStats) -> LogPattern:
+    return LogPattern(
+        tenant_id=summary.tenant_id,
+        service=summary.service,
+        pattern_id=pattern_id,
+        window_start=summary.window_start_us,
+        revision=summary.pane_index,
+        pattern=stats.text,
+        count=stats.count,
+        errors=stats.errors,
+        severity=severity_name(stats.severity),
+        exception=stats.exception,
+        first_seen=stats.first_seen_us or summary.window_start_us,
+        is_new=stats.is_new,
+        example=min(stats.examples, key=lambda example: example.order).message if stats.examples else "",
+    )
+
+
+def severity_name(number: int) -> str:
+    """Cloud Logging's name of severity `number`; a number between two names is the lower one's."""
+    return SEVERITY_NAMES[max((known for known in SEVERITY_NAMES if known <= number), default=0)]
+
+
+def _request_figures(stats: RequestStats) -> dict[str, int | float | None]:
+    p95 = _quantile_ms(stats.latency_bins, 0.95)
+    return {"requests": stats.count, "errors": stats.errors, "latency_p95_ms": p95}
+
+
+def _quantile_ms(bins: dict[int, int], q: float) -> float | None:
+    latency_us = latency_quantile_us(bins, q)
+    return None if latency_us is None else round(latency_us / 1_000, 3)
+
+
+def _json(value: Mapping[str, object] | Mapping[int, object]) -> str:
+    return orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS | orjson.OPT_SORT_KEYS).decode()

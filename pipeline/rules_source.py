@@ -1,0 +1,154 @@
+"""Where the rules come from: the built-in pack, a file, or a file that is watched while the job runs."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import apache_beam as beam
+import msgspec
+from apache_beam.coders import StrUtf8Coder
+from apache_beam.io.filesystem import BeamIOError
+from apache_beam.io.filesystems import FileSystems
+from apache_beam.runners.direct.direct_runner import BundleBasedDirectRunner
+from apache_beam.transforms.periodicsequence import PeriodicImpulse
+from apache_beam.transforms.timeutil import TimeDomain
+from apache_beam.transforms.trigger import AccumulationMode, AfterCount, Repeatedly
+from apache_beam.transforms.userstate import ReadModifyWriteStateSpec, TimerSpec, on_timer
+from apache_beam.transforms.window import GlobalWindows
+from apache_beam.utils.timestamp import Timestamp
+
+from transforms.detect.rule_loading import RulesError, builtin_rules, load_rules
+from transforms.detect.rule_model import MAX_FILE_BYTES, RuleBook
+
+_LOGGER = logging.getLogger(__name__)
+
+
+class RulesUnreadableError(OSError):
+    """The rules file cannot be read."""
+
+
+def read_rules(path: str) -> RuleBook:
+    """The rules of a local file or gs:// object; the built-in pack where `path` is empty.
+
+    Raises RulesUnreadableError, or RulesError with every problem in the file.
+    """
+    if not path:
+        return builtin_rules()
+    try:
+        with FileSystems.open(path) as file:
+            content = file.read(MAX_FILE_BYTES + 1)
+    except (OSError, BeamIOError, ValueError) as error:
+        raise RulesUnreadableError(
+            f"The rules file {path} cannot be read ({type(error).__name__}): "
+            "check the path and the permissions, or leave --rules out for the built-in rules."
+        ) from error
+    # Bytes that are no UTF-8 become U+FFFD: they harm at most the rule that they stand in.
+    book = load_rules(content.decode("utf-8", "replace"), path)
+    return msgspec.structs.replace(book, loaded_at_us=time.time_ns() // 1000)
+
+
+@dataclass(eq=False)
+class WatchRules(beam.PTransform):
+    """A collection of RuleBook in the global window for DetectAnomalies, read at launch.
+
+    With `streaming` the file is read again every `interval_seconds` and a changed book is added; a
+    file that became invalid or vanished is logged, and the last good rules stay in force. Building
+    the graph raises what `read_rules` raises: a job does not start with rules that are wrong.
+    """
+
+    path: str = ""
+    interval_seconds: float = 60
+    streaming: bool = False
+
+    def expand(self, root: beam.pvalue.PBegin) -> beam.PCollection:
+        book = read_rules(self.path)
+        if not self.streaming or not self.path:
+            return root | "AtLaunch" >> beam.Create([book])
+        if isinstance(root.pipeline.runner, BundleBasedDirectRunner):
+            return (
+                root
+                | "Watched" >> beam.Create([("", book)])
+                | "Reread" >> beam.ParDo(_RereadOnTimer(self.path, self.interval_seconds))
+            )
+        ticks = PeriodicImpulse(start_timestamp=Timestamp.now(), fire_interval=self.interval_seconds)
+        changed = root | "Ticks" >> ticks | "Reread" >> beam.ParDo(_RereadOnTick(self.path, book))
+        return (
+            (root | "AtLaunch" >> beam.Create([book]), changed)
+            | beam.Flatten()
+            | beam.WindowInto(
+                GlobalWindows(),
+                trigger=Repeatedly(AfterCount(1)),
+                accumulation_mode=AccumulationMode.DISCARDING,
+            )
+        )
+
+
+def _reread(path: str, known_version: str) -> RuleBook | None:
+    """The book if it is a new one; None if it is the known one, or not usable, which is logged."""
+    try:
+        book = read_rules(path)
+    except RulesUnreadableError as error:
+        _LOGGER.warning("%s The rules in force stay.", error)
+        return None
+    except RulesError as error:
+        _LOGGER.warning("The rules in force stay, because the changed file has problems:\n%s", error)
+        return None
+    if book.version == known_version:
+        return None
+    _LOGGER.info("New rules are in force: %s, version %s", path, book.version)
+    return book
+
+
+class _RereadOnTick(beam.DoFn):
+    """What was read last is remembered per worker: a new worker at most repeats a book."""
+
+    def __init__(self, path: str, book: RuleBook) -> None:
+        self._path = path
+        self._version = book.version
+
+    def process(self, element: object) -> Iterator[RuleBook]:  # noqa: ARG002
+        if (book := _reread(self._path, self._version)) is not None:
+            self._version = book.version
+            yield book
+
+
+class _RereadOnTimer(beam.DoFn):
+    """For the BundleBasedDirectRunner, which can run neither PeriodicImpulse nor any other splittable DoFn.
+
+    That runner lets a side input in the global window be read only when its watermark has reached
+    the end of time. Behind a Create it has, from the start, and timers still fire there; on a
+    runner that drops the state of an ended window they would not.
+    """
+
+    KNOWN = ReadModifyWriteStateSpec("known", StrUtf8Coder())
+    TICK = TimerSpec("tick", TimeDomain.REAL_TIME)
+
+    def __init__(self, path: str, interval_seconds: float) -> None:
+        self._path = path
+        self._interval_seconds = interval_seconds
+
+    def process(
+        self,
+        element: tuple[str, RuleBook],
+        known: Any = beam.DoFn.StateParam(KNOWN),
+        tick: Any = beam.DoFn.TimerParam(TICK),
+    ) -> Iterator[RuleBook]:
+        known.write(element[1].version)
+        tick.set(Timestamp.now() + self._interval_seconds)
+        yield element[1]
+
+    @on_timer(TICK)
+    def reread(
+        self,
+        fired_at: Any = beam.DoFn.TimestampParam,
+        known: Any = beam.DoFn.StateParam(KNOWN),
+        tick: Any = beam.DoFn.TimerParam(TICK),
+    ) -> Iterator[RuleBook]:
+        if (book := _reread(self._path, known.read())) is not None:
+            known.write(book.version)
+            yield book
+        tick.set(max(fired_at, Timestamp.now()) + self._interval_seconds)

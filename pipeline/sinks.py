@@ -1,0 +1,78 @@
+"""What is written: rows of tables, and anomalies as JSON messages to a Pub/Sub topic."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import apache_beam as beam
+import msgspec
+from apache_beam.io.gcp.pubsub import PubsubMessage, WriteToPubSub
+
+from pipeline.rows import log_pattern_rows, service_window_row
+from transforms.elements import Anomaly, WindowSummary
+
+Row = tuple[str, msgspec.Struct]
+"""(table name, row)"""
+
+
+@dataclass(eq=False)
+class MakeRows(beam.PTransform):
+    """Anomaly, DeadLetter, … → Row of `table`."""
+
+    table: str
+
+    def expand(self, rows: beam.PCollection) -> beam.PCollection:
+        return rows | "NameTable" >> beam.Map(_row_of, self.table)
+
+
+@dataclass(eq=False)
+class MakeWindowRows(beam.PTransform):
+    """((tenant, service), WindowSummary) → Row of `service_windows` and of `log_patterns`."""
+
+    def expand(self, summaries: beam.PCollection) -> beam.PCollection:
+        return summaries | "WindowRows" >> beam.FlatMapTuple(window_rows)
+
+
+def window_rows(key: tuple[str, str], summary: WindowSummary) -> Iterator[Row]:  # noqa: ARG001
+    """The row of the window, and those of its patterns."""
+    yield "service_windows", service_window_row(summary)
+    for row in log_pattern_rows(summary):
+        yield "log_patterns", row
+
+
+def _row_of(row: msgspec.Struct, table: str) -> Row:
+    return table, row
+
+
+@dataclass(eq=False)
+class PublishAnomalies(beam.PTransform):
+    """Anomaly → a message of JSON, with the attributes that subscribers filter on.
+
+    At least once: `anomaly_id` and `revision` let a subscriber drop what it has seen.
+    """
+
+    topic: str
+
+    def expand(self, anomalies: beam.PCollection) -> beam.PCollection:
+        return (
+            anomalies
+            | "ToMessage" >> beam.Map(anomaly_message)
+            | "WriteToPubSub" >> WriteToPubSub(self.topic, with_attributes=True)
+        )
+
+
+def anomaly_message(anomaly: Anomaly) -> PubsubMessage:
+    """The message that announces `anomaly`."""
+    return PubsubMessage(
+        msgspec.json.encode(anomaly),
+        {
+            "anomaly_id": anomaly.anomaly_id,
+            "revision": str(anomaly.revision),
+            "status": anomaly.status,
+            "tenant_id": anomaly.tenant_id,
+            "service": anomaly.service,
+            "anomaly_type": anomaly.anomaly_type,
+            "anomaly_severity": anomaly.anomaly_severity,
+        },
+    )

@@ -1,0 +1,243 @@
+"""Tables, generated from the Structs of `transforms/elements.py`: one source for every schema.
+
+`python -m pipeline.tables --write` renews the BigQuery schemas in `terraform/tables` and the page
+`docs/tables.md`; a test holds these files to the code. Every table has one column more than its
+Struct: `written_at`, set by the sink.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Final, Literal
+
+import msgspec
+import pyarrow as pa
+from msgspec import inspect
+
+from transforms.elements import TABLES
+
+Kind = Literal["STRING", "INTEGER", "FLOAT", "BOOLEAN", "TIMESTAMP", "RECORD"]
+Mode = Literal["REQUIRED", "NULLABLE", "REPEATED"]
+
+TABLE_KEYS: Final[dict[str, tuple[str, ...]]] = {
+    "service_windows": ("tenant_id", "service", "window_start"),
+    "log_patterns": ("tenant_id", "service", "window_start", "pattern_id"),
+    "anomalies": ("anomaly_id",),
+    "dead_letters": ("dead_letter_id",),
+    "ledger": ("tenant_id", "receive_minute"),
+}
+"""What names one row; of several rows with the same key the views show the last revision."""
+
+_DUCKDB_TYPES: Final[dict[Kind, str]] = {
+    "STRING": "VARCHAR",
+    "INTEGER": "BIGINT",
+    "FLOAT": "DOUBLE",
+    "BOOLEAN": "BOOLEAN",
+    "TIMESTAMP": "TIMESTAMP WITH TIME ZONE",
+}
+_ARROW_TYPES: Final[dict[Kind, pa.DataType]] = {
+    "STRING": pa.string(),
+    "INTEGER": pa.int64(),
+    "FLOAT": pa.float64(),
+    "BOOLEAN": pa.bool_(),
+    "TIMESTAMP": pa.timestamp("us", tz="UTC"),
+}
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a table, or one field of a nested record. `fields` is empty but for a RECORD."""
+
+    name: str
+    kind: Kind
+    mode: Mode
+    description: str = ""
+    fields: tuple[Column, ...] = ()
+
+
+WRITTEN_AT: Final = Column("written_at", "TIMESTAMP", "REQUIRED", "When the sink wrote the row, wall clock.")
+
+
+def table_columns(table: str) -> tuple[Column, ...]:
+    """Columns of `table` in their order, `written_at` last.
+
+    Raises KeyError for an unknown table and TypeError for a field type that no table can hold.
+    """
+    return (*struct_columns(TABLES[table]), WRITTEN_AT)
+
+
+@lru_cache
+def struct_columns(struct: type[msgspec.Struct]) -> tuple[Column, ...]:
+    """Columns for the fields of `struct`: a nested Struct is a RECORD, a list REPEATED, `| None` NULLABLE."""
+    info = inspect.type_info(struct)
+    if not isinstance(info, inspect.StructType):
+        raise TypeError(f"{struct!r} is not a msgspec.Struct")
+    return tuple(_column(field.name, field.type, "REQUIRED") for field in info.fields)
+
+
+def _column(name: str, field_type: inspect.Type, mode: Mode) -> Column:
+    description, is_timestamp = "", False
+    while isinstance(field_type, inspect.Metadata):
+        description = description or str((field_type.extra_json_schema or {}).get("description", ""))
+        is_timestamp = is_timestamp or (field_type.extra or {}).get("bigquery") == "TIMESTAMP"
+        field_type = field_type.type
+    if isinstance(field_type, inspect.UnionType):
+        inner = _column(name, _without_none(name, field_type), "NULLABLE")
+    elif isinstance(field_type, inspect.ListType):
+        inner = _column(name, field_type.item_type, "REPEATED")
+    elif isinstance(field_type, inspect.StructType):
+        inner = Column(name, "RECORD", mode, "", struct_columns(field_type.cls))
+    else:
+        inner = Column(name, "TIMESTAMP" if is_timestamp else _scalar_kind(name, field_type), mode)
+    return Column(name, inner.kind, inner.mode, description or inner.description, inner.fields)
+
+
+def _without_none(name: str, union: inspect.UnionType) -> inspect.Type:
+    members = [member for member in union.types if not isinstance(member, inspect.NoneType)]
+    if len(members) != 1:
+        raise TypeError(f"field {name!r}: a column holds one type, or one type and None")
+    return members[0]
+
+
+def _scalar_kind(name: str, field_type: inspect.Type) -> Kind:
+    if isinstance(field_type, inspect.StrType):
+        return "STRING"
+    if isinstance(field_type, inspect.LiteralType) and all(isinstance(v, str) for v in field_type.values):
+        return "STRING"
+    if isinstance(field_type, inspect.BoolType):
+        return "BOOLEAN"
+    if isinstance(field_type, inspect.IntType):
+        return "INTEGER"
+    if isinstance(field_type, inspect.FloatType):
+        return "FLOAT"
+    raise TypeError(f"field {name!r}: {type(field_type).__name__} has no column type; store it as JSON text")
+
+
+# ------------------------------------------------------------------------------------ BigQuery
+
+
+def bigquery_schema(table: str) -> list[dict[str, object]]:
+    """Schema of `table` as BigQuery's JSON: a list of {name, type, mode, description, fields}."""
+    return [_bigquery_field(column) for column in table_columns(table)]
+
+
+def _bigquery_field(column: Column) -> dict[str, object]:
+    field: dict[str, object] = {"name": column.name, "type": column.kind, "mode": column.mode}
+    if column.description:
+        field["description"] = column.description
+    if column.fields:
+        field["fields"] = [_bigquery_field(child) for child in column.fields]
+    return field
+
+
+# -------------------------------------------------------------------------------------- DuckDB
+
+
+def duckdb_type(column: Column) -> str:
+    """DuckDB's type of `column`, e.g. BIGINT or STRUCT("name" VARCHAR, "value" DOUBLE)[]."""
+    if column.kind == "RECORD":
+        name = f"STRUCT({', '.join(f'{_quote(child.name)} {duckdb_type(child)}' for child in column.fields)})"
+    else:
+        name = _DUCKDB_TYPES[column.kind]
+    return f"{name}[]" if column.mode == "REPEATED" else name
+
+
+def duckdb_ddl(table: str) -> str:
+    """CREATE TABLE IF NOT EXISTS for `table`; what is not NULLABLE in BigQuery is NOT NULL here."""
+    lines = [
+        f"  {_quote(column.name)} {duckdb_type(column)}{'' if column.mode == 'NULLABLE' else ' NOT NULL'}"
+        for column in table_columns(table)
+    ]
+    return f"CREATE TABLE IF NOT EXISTS {_quote(table)} (\n" + ",\n".join(lines) + "\n)"
+
+
+def _quote(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+# --------------------------------------------------------------------------------------- Arrow
+
+
+@lru_cache
+def arrow_type(column: Column) -> pa.DataType:
+    """Arrow's type of `column`; a REPEATED column is a list of it."""
+    if column.kind == "RECORD":
+        item = pa.struct([_arrow_field(child) for child in column.fields])
+    else:
+        item = _ARROW_TYPES[column.kind]
+    return pa.list_(pa.field("item", item, nullable=True)) if column.mode == "REPEATED" else item
+
+
+@lru_cache
+def arrow_schema(table: str) -> pa.Schema:
+    """Arrow schema of `table`, `written_at` included."""
+    return pa.schema([_arrow_field(column) for column in table_columns(table)])
+
+
+def _arrow_field(column: Column) -> pa.Field:
+    return pa.field(column.name, arrow_type(column), nullable=column.mode == "NULLABLE")
+
+
+# ------------------------------------------------------------------------------ generated files
+
+
+def tables_page() -> str:
+    """The page docs/tables.md."""
+    parts = [
+        "# Tables",
+        "",
+        "Generated from `transforms/elements.py` by `python -m pipeline.tables --write`; do not edit.",
+        "",
+        "BigQuery and the local DuckDB store have the same tables and columns. Rows are only ever appended:",
+        "a row that changes is written again with a higher `revision`, and the view `current_<table>` shows",
+        "the last row of each key. Times are UTC.",
+    ]
+    for table, struct in TABLES.items():
+        summary = (struct.__doc__ or "").split("\n", 1)[0].split(" Table `")[0]
+        key = ", ".join(f"`{name}`" for name in TABLE_KEYS[table])
+        parts += ["", f"## {table}", "", f"{summary} One row for each {key}.", ""]
+        parts += ["| column | type | mode | meaning |", "| --- | --- | --- | --- |"]
+        parts += _page_rows(table_columns(table), "")
+    return "\n".join(parts) + "\n"
+
+
+def _page_rows(columns: tuple[Column, ...], prefix: str) -> list[str]:
+    rows: list[str] = []
+    for column in columns:
+        name = prefix + column.name
+        meaning = column.description.replace("|", "\\|")
+        rows.append(f"| `{name}` | {column.kind} | {column.mode} | {meaning} |".replace("|  |", "| |"))
+        rows += _page_rows(column.fields, name + ".")
+    return rows
+
+
+def generated_files() -> dict[str, str]:
+    """Path below the repository → content, of every file that is made from the tables."""
+    schemas = {table: json.dumps(bigquery_schema(table), indent=2) + "\n" for table in TABLES}
+    files = {f"terraform/tables/{table}.json": schema for table, schema in schemas.items()}
+    return files | {"docs/tables.md": tables_page()}
+
+
+def main(arguments: list[str]) -> int:
+    """Renew the generated files with --write; without it say which ones are stale (exit code 1)."""
+    root = Path(__file__).resolve().parent.parent
+    stale = []
+    for name, content in generated_files().items():
+        path = root / name
+        if path.is_file() and path.read_text(encoding="utf-8") == content:
+            continue
+        stale.append(name)
+        if "--write" in arguments:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(content, encoding="utf-8")
+    verb = "renewed" if "--write" in arguments else "stale, run `python -m pipeline.tables --write`:"
+    sys.stdout.write(f"{verb} {', '.join(stale)}\n" if stale else "all files are as the code says\n")
+    return 1 if stale and "--write" not in arguments else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

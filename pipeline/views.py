@@ -1,0 +1,74 @@
+"""Views over the append-only tables: the last row of each key, and the balance of the ledger.
+
+DuckDB's SQL. `ledger_balance` counts the two ends independently: what came in is read from
+`ledger`, what became of it from the tables where it ended up.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pipeline.tables import TABLE_KEYS
+
+_LAST_FIRST: Final = "revision DESC, written_at DESC, rowid DESC"
+
+
+def current_view(table: str) -> str:
+    """CREATE VIEW `current_<table>`: of the rows with the same key, the last revision."""
+    keys = ", ".join(TABLE_KEYS[table])
+    return (
+        f"CREATE OR REPLACE VIEW current_{table} AS SELECT * FROM {table} "  # noqa: S608
+        f"QUALIFY row_number() OVER (PARTITION BY {keys} ORDER BY {_LAST_FIRST}) = 1"
+    )
+
+
+# A late pane may coarsen patterns to fit: those of the pane before it no longer count, though no
+# row of the new pane has their id. So the window's last revision is taken first.
+CURRENT_LOG_PATTERNS: Final = """
+CREATE OR REPLACE VIEW current_log_patterns AS
+WITH last_panes AS (
+  SELECT *, rowid AS written FROM log_patterns
+  QUALIFY rank() OVER (PARTITION BY tenant_id, service, window_start ORDER BY revision DESC) = 1
+)
+SELECT * EXCLUDE (written) FROM last_panes
+QUALIFY row_number() OVER (
+  PARTITION BY tenant_id, service, window_start, pattern_id ORDER BY written_at DESC, written DESC
+) = 1
+"""
+
+LEDGER_BALANCE: Final = """
+CREATE OR REPLACE VIEW ledger_balance AS
+WITH windows AS (
+  SELECT tenant_id, CASE WHEN json_valid(ledger) THEN ledger ELSE '{}' END AS ledger
+  FROM current_service_windows
+),
+counted AS (
+  SELECT tenant_id, receive_minute, received, late, filtered,
+         0 AS analyzed, 0 AS duplicate, 0 AS dead_lettered
+  FROM current_ledger
+  UNION ALL
+  SELECT windows.tenant_id, make_timestamptz(CAST(minute.key AS BIGINT) * 1000000), 0, 0, 0,
+         CAST(minute.value ->> 0 AS BIGINT), CAST(minute.value ->> 1 AS BIGINT), 0
+  FROM windows, json_each(windows.ledger) AS minute
+  UNION ALL
+  SELECT tenant_id, receive_minute, 0, 0, 0, 0, 0, "count"
+  FROM current_dead_letters
+),
+minutes AS (
+  SELECT tenant_id, receive_minute,
+         CAST(sum(received) AS BIGINT) AS received, CAST(sum(analyzed) AS BIGINT) AS analyzed,
+         CAST(sum(late) AS BIGINT) AS late, CAST(sum(duplicate) AS BIGINT) AS duplicate,
+         CAST(sum(filtered) AS BIGINT) AS filtered, CAST(sum(dead_lettered) AS BIGINT) AS dead_lettered
+  FROM counted
+  GROUP BY tenant_id, receive_minute
+)
+SELECT *, received - analyzed - late - duplicate - filtered - dead_lettered AS difference,
+       received = analyzed + late + duplicate + filtered + dead_lettered AS balanced
+FROM minutes
+"""
+
+
+def view_statements() -> list[str]:
+    """Statements that create or replace every view, each after those it reads."""
+    views = [CURRENT_LOG_PATTERNS if table == "log_patterns" else current_view(table) for table in TABLE_KEYS]
+    return [*views, LEDGER_BALANCE]

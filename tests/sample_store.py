@@ -1,0 +1,288 @@
+"""A made-up store for tests of `aiops show` and `aiops report`: a small shop with faults and hostile text."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import orjson
+
+from pipeline.duckdb_store import DuckDBStore
+from transforms.elements import (
+    MICROSECONDS,
+    Anomaly,
+    AnomalyMetric,
+    DeadLetter,
+    Evidence,
+    Example,
+    LedgerEntry,
+    LogPattern,
+    ServiceWindow,
+    content_id,
+)
+
+START_SECONDS = 1_767_261_600  # 2026-01-01T10:00:00Z
+MINUTE = 60
+HOSTILE = (
+    "<script>window.__hacked = 1</script></script><img src=x onerror='window.__hacked=2'> \"quoted\" "
+    "\u202egnp.exe [bold red]markup[/bold red] \x1b[31mred\x1b[0m \x9b2J {{ 7 * 7 }} <!-- --> ]]>"
+)
+SERVICES = {
+    "acme": ("frontend", "checkout", "payments", "inventory"),
+    "globex": ("api-gateway", "search", "orders"),
+    "initech": ("portal",),
+}
+
+
+def time_us(minute: int) -> int:
+    return (START_SECONDS + minute * MINUTE) * MICROSECONDS
+
+
+def service_window(
+    tenant: str, service: str, minute: int, lines: int = 600, errors: int = 3, **changes: object
+) -> ServiceWindow:
+    values: dict[str, object] = {
+        "tenant_id": tenant,
+        "service": service,
+        "window_start": time_us(minute),
+        "window_end": time_us(minute + 1),
+        "revision": 0,
+        "lines": lines,
+        "errors": errors,
+        "error_rate": errors / lines if lines else 0.0,
+        "warnings": lines // 50,
+        "requests": lines // 2,
+        "denials": 0,
+        "retimed": 0,
+        "severity_inferred": 0,
+        "latency_p50_ms": 20.0 if lines else None,
+        "latency_p95_ms": 80.0 + errors if lines else None,
+        "latency_p99_ms": 140.0 + errors if lines else None,
+        "distinct_principals": 4,
+        "distinct_addresses": 12,
+        "distinct_instances": 3,
+        "distinct_patterns": 9,
+        "new_patterns": 0,
+        "pattern_level": 0,
+        "endpoint_level": 0,
+        "health_score": max(0.0, 100 - 300 * errors / lines) if lines else None,
+        "severities": '{"ERROR":3,"INFO":597}',
+        "statuses": '{"200":297,"500":3}',
+        "endpoints": "{}",
+        "callers": "{}",
+        "revisions": "{}",
+        "ledger": orjson.dumps({str(START_SECONDS + minute * MINUTE): [lines, 0]}).decode(),
+    }
+    return ServiceWindow(**(values | changes))  # type: ignore[arg-type]
+
+
+def anomaly(
+    tenant: str,
+    service: str,
+    minute: int,
+    severity: str = "high",
+    kind: str = "error_spike",
+    **changes: object,
+) -> Anomaly:
+    detector = str(changes.get("detector", f"rule:{kind}"))
+    values: dict[str, object] = {
+        "anomaly_id": content_id(tenant, service, detector, minute),
+        "revision": 0,
+        "status": "open",
+        "tenant_id": tenant,
+        "service": service,
+        "endpoint": "",
+        "anomaly_type": kind,
+        "anomaly_severity": severity,
+        "description": f"31.4 % of {service}'s lines are errors; the rule allows 10 %.",
+        "detector": detector,
+        "signal": "error_rate",
+        "rules_version": "3f9a12bc",
+        "window_start": time_us(minute),
+        "window_end": time_us(minute + 1),
+        "confidence_score": 0.93,
+        "below_confidence_floor": False,
+        "metrics": [
+            AnomalyMetric("error_rate", 0.314, 0.1, 0.004, 0.0, 0.02, 12.5),
+            AnomalyMetric("errors", 188.0, 10.0),
+        ],
+        "evidence": [
+            Evidence(
+                "p1",
+                "payment <num> refused by upstream <ip>: connection reset",
+                171,
+                [
+                    Example(
+                        7,
+                        time_us(minute),
+                        "ins-1",
+                        "payment 48213 refused by upstream <ip:v1:0a1b2c3d4e>: connection reset",
+                    )
+                ],
+            ),
+            Evidence("p2", "retry <num> of <num> failed", 17),
+        ],
+        "recommended_actions": [
+            "Check the roll-outs of the last hour.",
+            "Look at the upstream's health first.",
+        ],
+        "gemini_analysis": "",
+        "detected_at": time_us(minute + 1),
+    }
+    return Anomaly(**(values | changes))  # type: ignore[arg-type]
+
+
+def log_pattern(
+    tenant: str, service: str, minute: int, name: str, count: int = 10, **changes: object
+) -> LogPattern:
+    values: dict[str, object] = {
+        "tenant_id": tenant,
+        "service": service,
+        "pattern_id": content_id(service, name),
+        "window_start": time_us(minute),
+        "revision": 0,
+        "pattern": name,
+        "count": count,
+        "errors": 0,
+        "severity": "INFO",
+        "exception": "",
+        "first_seen": time_us(0),
+        "is_new": False,
+        "example": name.replace("<num>", "42"),
+    }
+    return LogPattern(**(values | changes))  # type: ignore[arg-type]
+
+
+def build_store(path: Path, minutes: int = 60) -> Path:
+    """Three tenants, eight services, every severity, hostile text, one minute out of balance."""
+    with DuckDBStore(str(path)) as store:
+        windows, ledger = [], []
+        for tenant, services in SERVICES.items():
+            for minute in range(minutes):
+                rows = [
+                    _shop_window(tenant, service, place, minute) for place, service in enumerate(services)
+                ]
+                lines = sum(row.lines for row in rows)
+                lost = 12 if (tenant, minute) == ("initech", 30) else 0
+                dead = 2 if (tenant, minute) in {("acme", 5), ("globex", 6)} else 0
+                late = 3 if minute % 20 == 0 else 0
+                ledger.append(LedgerEntry(tenant, time_us(minute), lines + late + dead + lost, late, 0))
+                windows += rows
+        store.append("service_windows", windows)
+        store.append("ledger", ledger)
+        store.append("anomalies", _shop_anomalies(minutes))
+        store.append("log_patterns", _shop_patterns(minutes))
+        store.append(
+            "dead_letters",
+            [
+                DeadLetter(
+                    "d1", "acme", "ParseLogEntries", "not JSON", "byte 17", HOSTILE, 210, time_us(5), 2
+                ),
+                DeadLetter(
+                    "d2",
+                    "globex",
+                    "ParseLogEntries",
+                    "too deep",
+                    "depth 101",
+                    "{" * 80,
+                    90_000,
+                    time_us(6),
+                    2,
+                ),
+            ],
+        )
+    return path
+
+
+def _shop_window(tenant: str, service: str, place: int, minute: int) -> ServiceWindow:
+    lines = int(420 + 90 * place + 110 * math.sin(minute / 7 + place) + (minute * 37 + place * 11) % 40)
+    errors, slow = minute % 3, 0.0
+    if service in {"checkout", "payments"} and 24 <= minute < 36:
+        errors, slow = lines // 3, 900.0 + 40 * (minute - 24)
+    if service == "search" and 40 <= minute < 52:
+        slow = 2_600.0
+    if service == "inventory" and minute >= 50:
+        lines = errors = 0
+    base = 70.0 + 14 * place + (minute * 53 % 17)
+    return service_window(
+        tenant, service, minute, lines, errors, latency_p95_ms=base + slow if lines else None
+    )
+
+
+def _shop_anomalies(minutes: int) -> list[Anomaly]:
+    hostile_example = Example(1, time_us(30), "ins-9", HOSTILE)
+    long_example = Example(2, time_us(30), "ins-10", "x" * 10_000)
+    rows = [anomaly("acme", "payments", minute, "critical") for minute in range(24, min(36, minutes))]
+    rows += [
+        anomaly("acme", "checkout", minute, "high" if minute < 30 else "critical") for minute in range(25, 36)
+    ]
+    rows += [
+        anomaly(
+            "globex",
+            "search",
+            minute,
+            "medium",
+            "latency_increase",
+            endpoint="GET /search",
+            signal="latency_p95_ms",
+            description="p95 latency of GET /search is 2.7 s; it was 96 ms.",
+            metrics=[AnomalyMetric("latency_p95_ms", 2_690.0, 1_000.0, 96.2, 40.0, 180.0, 31.0)],
+            evidence=[],
+            recommended_actions=["Compare with the last deploy.", "Look at the database's slow query log."],
+        )
+        for minute in range(40, 52)
+    ]
+    rows.append(
+        anomaly(
+            "acme",
+            "inventory",
+            52,
+            "high",
+            "silence",
+            evidence=[],
+            description="inventory has been silent for 2 minutes.",
+        )
+    )
+    rows.append(
+        anomaly(
+            "globex",
+            "orders",
+            30,
+            "low",
+            "new_pattern",
+            description=f"A new pattern: {HOSTILE}",
+            evidence=[Evidence("p9", HOSTILE, 4, [hostile_example, long_example])],
+            recommended_actions=[HOSTILE],
+            gemini_analysis=HOSTILE,
+            confidence_score=0.55,
+            below_confidence_floor=True,
+        )
+    )
+    rows.append(
+        anomaly("initech", "portal", 10, "critical", "security_incident", status="withdrawn", revision=1)
+    )
+    return rows
+
+
+def _shop_patterns(minutes: int) -> list[LogPattern]:
+    rows = []
+    for tenant, services in SERVICES.items():
+        for service in services:
+            for minute in range(minutes):
+                rows.append(log_pattern(tenant, service, minute, "GET <path> <num> in <num> ms", 300))
+                rows.append(log_pattern(tenant, service, minute, "cache refreshed, <num> keys", 20))
+                if service in {"checkout", "payments"} and 24 <= minute < 36:
+                    text = "payment <num> refused by upstream <ip>: connection reset"
+                    new = minute == 24
+                    rows.append(
+                        log_pattern(
+                            tenant, service, minute, text, 150, errors=150, severity="ERROR", is_new=new,
+                            exception="java.net.SocketException", first_seen=time_us(24),
+                        )
+                    )  # fmt: skip
+    rows.append(
+        log_pattern(
+            "globex", "orders", 30, HOSTILE, 4, is_new=True, severity="WARNING", first_seen=time_us(30)
+        )
+    )
+    return rows

@@ -1,0 +1,123 @@
+"""Conditions in CEL, checked when they are read and evaluated against named fields.
+
+Source: the Common Expression Language, https://cel.dev, by Google's own implementation. A condition
+cannot loop without bound: CEL has no loops, and the library stops after 10,000 steps of its macros.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from difflib import get_close_matches
+from functools import cache
+from typing import Any, Final, Literal
+
+from cel_expr_python import cel
+
+from transforms.detect.fields import FieldType, FieldValue, Subject, field_types
+
+ConditionType = Literal["bool", "number"]
+
+_CEL_TYPES: Final[dict[FieldType, Any]] = {
+    "int": cel.Type.INT,
+    "double": cel.Type.DOUBLE,
+    "bool": cel.Type.BOOL,
+    "string": cel.Type.STRING,
+}
+_NEUTRAL: Final[dict[FieldType, FieldValue]] = {"int": 0, "double": 0.0, "bool": False, "string": ""}
+_OTHER_SUBJECTS: Final[tuple[tuple[Subject, str], ...]] = (
+    ("endpoint", "per: endpoint"),
+    ("pattern", "per: pattern, or with match"),
+)
+_UNDECLARED: Final = re.compile(r"undeclared reference to '([^']+)'")
+_OVERLOAD: Final = re.compile(r"no matching overload for '([^']+)' applied to '\(([^)]*)\)'")
+_MESSAGE: Final = re.compile(r"<input>:(\d+):(\d+): (.*)")
+_NAME: Final = re.compile(r"[a-z_][a-z0-9_]*(?:\.[a-z_][a-z0-9_]*)?", re.IGNORECASE)
+_STRING: Final = re.compile(r"""r?("(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*')""")
+
+
+class ConditionError(ValueError):
+    """A condition that cannot be used; the text says why and what would do."""
+
+
+class Condition:
+    """A compiled condition. `fields` are those it names, in their order."""
+
+    def __init__(self, text: str, subject: Subject, wanted: ConditionType = "bool") -> None:
+        """Compile `text`; raises ConditionError."""
+        self.text = text
+        self.fields = named_fields(text, subject)
+        self._env = _environment(subject)
+        try:
+            self._expression = self._env.compile(text)
+        except RuntimeError as error:
+            raise ConditionError(_explain(str(error), subject)) from None
+        found = self._expression.return_type().name().lower()
+        if found not in (("bool",) if wanted == "bool" else ("int", "double")):
+            raise ConditionError(
+                f"gives a {found}, but must give a {'yes or no' if wanted == 'bool' else 'number'}"
+            )
+        try:
+            self._expression.eval(
+                data={name: _NEUTRAL[type_] for name, type_ in field_types(subject).items()}
+            )
+        except RuntimeError:
+            raise ConditionError("takes too many steps to evaluate; use fewer nested macros") from None
+
+    def holds(self, fields: Mapping[str, FieldValue]) -> bool:
+        """Whether the condition is true; one that fails, as by dividing by 0, is not."""
+        return self._evaluate(fields) is True
+
+    def number(self, fields: Mapping[str, FieldValue]) -> float:
+        """The number that it gives; 0 when it fails, as by dividing by 0."""
+        value = self._evaluate(fields)
+        return float(value) if isinstance(value, int | float) else 0.0
+
+    def _evaluate(self, fields: Mapping[str, FieldValue]) -> object:
+        try:
+            return self._expression.eval(data={name: fields[name] for name in self.fields}).plain_value()
+        except RuntimeError:  # the budget of steps, spent on a value that the trial did not have
+            return None
+
+
+def named_fields(text: str, subject: Subject) -> tuple[str, ...]:
+    """Fields that `text` names, each once, in their order."""
+    known = field_types(subject)
+    found: dict[str, None] = {}
+    for name in _NAME.findall(_STRING.sub(" ", text)):
+        if name in known:
+            found[name] = None
+    return tuple(found)
+
+
+def suggestion(name: str, known: list[str]) -> str:
+    """'; did you mean "x"?', or nothing when no name is near."""
+    near = get_close_matches(name, known, n=1, cutoff=0.6) or [
+        full for full in known if full.endswith(f".{name}")
+    ]
+    return f'; did you mean "{near[0]}"?' if near else ""
+
+
+@cache
+def _environment(subject: Subject) -> Any:
+    return cel.NewEnv(variables={name: _CEL_TYPES[type_] for name, type_ in field_types(subject).items()})
+
+
+def _explain(error: str, subject: Subject) -> str:
+    """The compiler's first complaint in the words of someone who writes rules."""
+    if unknown := _UNDECLARED.search(error):
+        for other, needs in _OTHER_SUBJECTS:
+            if unknown[1] in field_types(other):
+                return f'unknown field "{unknown[1]}"; it goes with {needs}'
+        return f'unknown field "{unknown[1]}"{suggestion(unknown[1], sorted(field_types(subject)))}'
+    message = _MESSAGE.search(error)
+    if overload := _OVERLOAD.search(error):
+        operator, types = overload[1].strip("_"), overload[2]
+        hint = ""
+        if set(types.split(", ")) == {"int", "double"}:
+            hint = "; write numbers beside a double with a point, as in 1.0, or use double(...)"
+        return f"cannot use {operator} on ({types}){hint}"
+    if message is None:
+        return "is nested too deeply or not readable"
+    line = f"line {message[1]}, " if message[1] != "1" else ""
+    return f"{line}column {message[2]}: {message[3].split(', expecting')[0].split(' expecting {')[0]}"

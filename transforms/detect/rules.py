@@ -1,0 +1,330 @@
+"""Rules against one window of a service: a pure function of the book and the history.
+
+What holds is reported when it begins, when its severity rises, and then about once per `repeat`
+while it goes on. No state is needed for that: whether a window reports is read from the windows
+before it (see `_is_due`), so that a replay and a late pane come to the same anomalies.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
+from typing import Final, NamedTuple
+
+import msgspec
+
+from transforms.detect.fields import (
+    ENDPOINT_FIELDS,
+    PATTERN_FIELDS,
+    WINDOW_FIELDS,
+    EndpointView,
+    FieldValue,
+    PatternView,
+)
+from transforms.detect.history import WindowHistory
+from transforms.detect.rule_compiling import CompiledBook, CompiledRule, compile_book, render_description
+from transforms.detect.rule_model import RuleBook
+from transforms.detect.signals import Span, WindowSignals, signals_of
+from transforms.elements import (
+    ANOMALY_SEVERITIES,
+    MICROSECONDS,
+    WARNING,
+    Anomaly,
+    AnomalyMetric,
+    AnomalySeverity,
+    Evidence,
+    PatternStats,
+    WindowSummary,
+    content_id,
+)
+
+CONFIDENCE_FLOOR: Final = 0.7
+MAX_ANOMALIES_PER_RULE: Final = 20
+"""Of one rule in one window; the first says how many more there were."""
+
+_MAX_EVIDENCE: Final = 5
+_MAX_EXAMPLES: Final = 3
+_RANK: Final[dict[AnomalySeverity, int]] = {level: rank for rank, level in enumerate(ANOMALY_SEVERITIES)}
+
+
+def evaluate_rules(
+    book: RuleBook, history: WindowHistory, confidence_floor: float = CONFIDENCE_FLOOR
+) -> list[Anomaly]:
+    """Anomalies of one window, by rule, endpoint and pattern; the same for the same history.
+
+    When the history revises a window, anomalies that the last revision gave and this one does not
+    come back with the status "withdrawn". Those under `confidence_floor` are marked, not left out.
+    """
+    compiled = compile_book(book)
+    found = _Evaluation(
+        compiled, history.summary, signals_of(history.summary), history.past, confidence_floor
+    )
+    anomalies = list(found.anomalies())
+    if history.previous is None:
+        return anomalies
+    earlier = _Evaluation(compiled, history.summary, history.previous, history.past, confidence_floor)
+    standing = {anomaly.anomaly_id for anomaly in anomalies}
+    withdrawn = [
+        msgspec.structs.replace(anomaly, status="withdrawn")
+        for anomaly in earlier.anomalies()
+        if anomaly.anomaly_id not in standing
+    ]
+    return anomalies + withdrawn
+
+
+class _Subject(NamedTuple):
+    """What one anomaly would be about: the window, an endpoint, a pattern, or all that match."""
+
+    endpoint: str = ""
+    pattern_id: str = ""  # empty where a match without `per` speaks of several patterns as one
+    pattern_ids: tuple[str, ...] = ()
+
+
+class _Fields(dict[str, FieldValue]):
+    """Values of fields by name, computed when they are asked for."""
+
+    def __init__(
+        self, span: Span, windows: _Fields | None = None, view: PatternView | EndpointView | None = None
+    ) -> None:
+        super().__init__()
+        self.span = span
+        self._windows = windows
+        self._view = view
+
+    def __missing__(self, name: str) -> FieldValue:
+        value: FieldValue
+        if isinstance(self._view, PatternView) and name in PATTERN_FIELDS:
+            value = PATTERN_FIELDS[name].compute(self._view)
+        elif isinstance(self._view, EndpointView) and name in ENDPOINT_FIELDS:
+            value = ENDPOINT_FIELDS[name].compute(self._view)
+        elif self._windows is not None:
+            value = self._windows[name]
+        else:
+            value = WINDOW_FIELDS[name].compute(self.span)
+        self[name] = value
+        return value
+
+
+class _Evaluation:
+    """All rules of one service against one revision of a window."""
+
+    def __init__(
+        self,
+        book: CompiledBook,
+        summary: WindowSummary,
+        newest: WindowSignals,
+        past: Sequence[WindowSignals],
+        confidence_floor: float,
+    ) -> None:
+        self._book = book
+        self._summary = summary
+        self._newest = newest
+        self._windows = [*past, newest]
+        self._starts = [window.window_start_us for window in self._windows]
+        self._floor = confidence_floor
+        self._fields: dict[tuple[int, int], _Fields | None] = {}
+        self._levels: dict[tuple[str, _Subject, int], AnomalySeverity | None] = {}
+        self._matched = self._match_patterns()
+
+    def anomalies(self) -> Iterator[Anomaly]:
+        """Anomalies by rule name, then endpoint or pattern."""
+        for rule in self._book.rules_for(self._summary.tenant_id, self._summary.service):
+            found = [
+                (subject, level, fields)
+                for subject in self._subjects(rule)
+                if (level := self._level(rule, subject, 0)) is not None
+                and self._is_sustained(rule, subject)
+                and self._is_due(rule, subject, level)
+                and (fields := self._fields_of(rule, subject, 0)) is not None
+            ]
+            if len(found) > MAX_ANOMALIES_PER_RULE:
+                found.sort(key=lambda item: -self._size(item[0]))
+            for index, (subject, level, fields) in enumerate(found[:MAX_ANOMALIES_PER_RULE]):
+                left_out = len(found) - MAX_ANOMALIES_PER_RULE if index == 0 else 0
+                yield self._anomaly(rule, subject, level, fields, left_out)
+
+    # ------------------------------------------------------------------------------- subjects
+
+    def _match_patterns(self) -> dict[str, list[str]]:
+        """Pattern ids of the newest window by the `match` that they contain, sorted."""
+        matched: dict[str, list[str]] = {}
+        for pattern_id in sorted(self._newest.patterns):
+            stats = self._summary.patterns.get(pattern_id)
+            for expression in self._book.matches(stats.text) if stats is not None else ():
+                matched.setdefault(expression, []).append(pattern_id)
+        return matched
+
+    def _subjects(self, rule: CompiledRule) -> Iterator[_Subject]:
+        if rule.subject == "window":
+            yield _Subject()
+        elif rule.subject == "endpoint":
+            for name in sorted(self._newest.endpoints):
+                if self._newest.endpoints[name].errors or not rule.rule.min_errors:
+                    yield _Subject(endpoint=name)
+        else:
+            match, least = rule.rule.match, rule.rule
+            candidates = self._matched.get(match, ()) if match else sorted(self._newest.patterns)
+            ids = [
+                pattern_id
+                for pattern_id in candidates
+                if (pattern := self._newest.patterns[pattern_id]).severity >= least.min_severity
+                and (pattern.errors or not least.min_errors)
+            ]
+            if rule.rule.per == "pattern":
+                for pattern_id in ids:
+                    yield _Subject(pattern_id=pattern_id, pattern_ids=(pattern_id,))
+            elif ids:
+                yield _Subject(pattern_ids=tuple(ids))
+
+    def _size(self, subject: _Subject) -> int:
+        if subject.endpoint:
+            return self._newest.endpoints[subject.endpoint].count
+        return sum(self._newest.patterns[pattern_id].count for pattern_id in subject.pattern_ids)
+
+    # ------------------------------------------------------------------------------ conditions
+
+    def _window_fields(self, back: int, over_seconds: int) -> _Fields | None:
+        """Fields of the span that ends with the window `back` before the newest; None if it is missing."""
+        key = (back, over_seconds)
+        if key not in self._fields:
+            newest_us = self._newest.window_start_us - back * self._newest.window_us
+            span_us = max(over_seconds * MICROSECONDS, self._newest.window_us)
+            end = bisect_right(self._starts, newest_us)
+            begin = bisect_left(self._starts, newest_us + self._newest.window_us - span_us)
+            is_there = end > 0 and self._starts[end - 1] == newest_us
+            span = Span(self._windows[begin:end], self._windows[:begin], span_us) if is_there else None
+            self._fields[key] = None if span is None else _Fields(span)
+        return self._fields[key]
+
+    def _fields_of(self, rule: CompiledRule, subject: _Subject, back: int) -> _Fields | None:
+        """The fields as the rule sees them, or None where the subject does not occur often enough."""
+        windows = self._window_fields(back, rule.rule.over_seconds)
+        if windows is None or rule.subject == "window":
+            return windows
+        span = windows.span
+        view: PatternView | EndpointView
+        if rule.subject == "endpoint":
+            newest = span.newest.endpoints.get(subject.endpoint)
+            if newest is None or not (newest.errors or not rule.rule.min_errors):
+                return None
+            view = EndpointView(span, subject.endpoint)
+        else:
+            if not _occurs(span.newest, subject.pattern_ids, needs_error=rule.rule.min_errors > 0):
+                return None
+            first = self._summary.patterns.get(subject.pattern_ids[0], _NO_PATTERN)
+            view = PatternView(span, subject.pattern_ids, first.text, first.exception)
+        is_enough = view.count >= rule.rule.min_count and view.errors >= rule.rule.min_errors
+        return _Fields(span, windows, view) if is_enough else None
+
+    def _level(self, rule: CompiledRule, subject: _Subject, back: int) -> AnomalySeverity | None:
+        """Severity that the window `back` before the newest has, `for` aside; None if nothing holds."""
+        key = (rule.rule.name, subject, back)
+        if key not in self._levels:
+            self._levels[key] = self._find_level(rule, subject, back)
+        return self._levels[key]
+
+    def _find_level(self, rule: CompiledRule, subject: _Subject, back: int) -> AnomalySeverity | None:
+        fields = self._fields_of(rule, subject, back)
+        if fields is None or (rule.when is not None and not rule.when.holds(fields)):
+            return None
+        for step in rule.ladder:
+            if step.when is None or step.when.holds(fields):
+                return step.level
+        return None
+
+    def _is_sustained(self, rule: CompiledRule, subject: _Subject, back: int = 0) -> bool:
+        """Whether the condition held on every window that `for` asks for, up to the one at `back`."""
+        windows = max(1, -(-rule.rule.for_seconds // self._newest.window_seconds))
+        return all(self._level(rule, subject, earlier) is not None for earlier in range(back, back + windows))
+
+    def _is_due(self, rule: CompiledRule, subject: _Subject, level: AnomalySeverity) -> bool:
+        """Whether this window is to report what holds.
+
+        It is when nothing as severe held within `repeat` before it; else when it is the first that
+        holds in its slot of event time, `repeat` long, and it held half a `repeat` ago or earlier.
+        So reports of one lasting condition are half to twice `repeat` apart.
+        """
+        repeat = rule.rule.repeat_seconds // self._newest.window_seconds
+        held = [
+            back
+            for back in range(1, repeat + 1)
+            if (earlier := self._level(rule, subject, back)) is not None
+            and _RANK[earlier] >= _RANK[level]
+            and self._is_sustained(rule, subject, back)
+        ]
+        if not held:
+            return True
+        slot = self._newest.window_start_us // self._newest.window_us % repeat
+        return held[0] > slot and held[-1] >= repeat / 2
+
+    # ------------------------------------------------------------------------------- anomalies
+
+    def _anomaly(
+        self, rule: CompiledRule, subject: _Subject, level: AnomalySeverity, fields: _Fields, left_out: int
+    ) -> Anomaly:
+        summary, detector = self._summary, f"rule:{rule.rule.name}"
+        confidence = (
+            rule.confidence if isinstance(rule.confidence, float | int) else rule.confidence.number(fields)
+        )
+        confidence = min(1.0, max(0.0, float(confidence)))
+        more = f" (and {left_out} more like it in this window)" if left_out > 0 else ""
+        return Anomaly(
+            anomaly_id=content_id(
+                summary.tenant_id,
+                summary.service,
+                subject.endpoint,
+                detector,
+                rule.signal,
+                subject.pattern_id,
+                summary.window_start_us,
+            ),
+            revision=summary.pane_index,
+            status="open",
+            tenant_id=summary.tenant_id,
+            service=summary.service,
+            endpoint=subject.endpoint,
+            anomaly_type=rule.rule.type,
+            anomaly_severity=level,
+            description=render_description(rule.rule.description, fields) + more,
+            detector=detector,
+            signal=rule.signal,
+            rules_version=self._book.version,
+            window_start=summary.window_start_us,
+            window_end=summary.window_start_us + self._newest.window_us,
+            confidence_score=confidence,
+            below_confidence_floor=confidence < self._floor,
+            metrics=[_metric(rule, name, level, fields) for name in rule.fields],
+            evidence=self._evidence(subject),
+            recommended_actions=list(rule.rule.recommended_actions),
+            gemini_analysis="",
+            detected_at=summary.window_start_us + self._newest.window_us,
+        )
+
+    def _evidence(self, subject: _Subject) -> list[Evidence]:
+        """The patterns it is about, else those of warnings and errors, else the most frequent."""
+        patterns = self._newest.patterns
+        ids = list(subject.pattern_ids) or [
+            key for key, found in patterns.items() if found.severity >= WARNING
+        ]
+        ids = ids or list(patterns)
+        ids.sort(key=lambda key: (-patterns[key].errors, -patterns[key].severity, -patterns[key].count, key))
+        return [
+            Evidence(key, stats.text, patterns[key].count, list(stats.examples[:_MAX_EXAMPLES]))
+            for key in ids[:_MAX_EVIDENCE]
+            if (stats := self._summary.patterns.get(key)) is not None
+        ]
+
+
+_NO_PATTERN: Final = PatternStats(text="", count=0, errors=0, severity=0, examples=[])
+
+
+def _occurs(window: WindowSignals, pattern_ids: Sequence[str], *, needs_error: bool) -> bool:
+    found = (window.patterns.get(pattern_id) for pattern_id in pattern_ids)
+    return any(pattern is not None and (pattern.errors or not needs_error) for pattern in found)
+
+
+def _metric(rule: CompiledRule, name: str, level: AnomalySeverity, fields: _Fields) -> AnomalyMetric:
+    scope, _, short = name.rpartition(".")
+    usual = f"{scope}.usual_{short}" if scope else f"usual_{short}"
+    baseline = float(fields[usual]) if usual in rule.fields else None
+    return AnomalyMetric(name, float(fields[name]), threshold=rule.threshold(name, level), baseline=baseline)

@@ -1,0 +1,48 @@
+"""DetectAnomalies: windows of services in, anomalies out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import apache_beam as beam
+
+from transforms.detect.history import TrackHistory, WindowHistory
+from transforms.detect.rule_model import RuleBook, newest_book
+from transforms.detect.rules import CONFIDENCE_FLOOR, evaluate_rules
+from transforms.elements import Anomaly, WindowSummary
+from transforms.ordering import ProcessInOrder
+
+
+@dataclass(eq=False)
+class DetectAnomalies(beam.PTransform):
+    """((tenant, service), WindowSummary) in the global window → Anomaly, with the window's timestamp.
+
+    `rules` is a collection of RuleBook in the global window, of which the newest counts. It is read
+    as a list, not as a singleton: runners differ in whether a new book replaces the ones before or
+    is added to them. Which rules a window meets while they change depends on when it is handled;
+    each anomaly carries the `rules_version` it was found with.
+    """
+
+    rules: beam.PCollection
+    confidence_floor: float = CONFIDENCE_FLOOR
+
+    def expand(self, summaries: beam.PCollection) -> beam.PCollection:
+        return (
+            summaries
+            | "TrackHistory" >> ProcessInOrder(TrackHistory(), WindowSummary)
+            | "EvaluateRules"
+            >> beam.ParDo(_EvaluateRules(self.confidence_floor), books=beam.pvalue.AsIter(self.rules))
+        )
+
+
+class _EvaluateRules(beam.DoFn):
+    """Stateless: all memory is in the history that comes along."""
+
+    def __init__(self, confidence_floor: float) -> None:
+        self._confidence_floor = confidence_floor
+
+    def process(
+        self, element: tuple[tuple[str, str], WindowHistory], books: Iterable[RuleBook]
+    ) -> Iterator[Anomaly]:
+        yield from evaluate_rules(newest_book(books), element[1], self._confidence_floor)

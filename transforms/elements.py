@@ -1,0 +1,404 @@
+"""Every element that travels through the job, and every row it writes.
+
+Units stand in the names: `_ns`, `_us`, `_ms` and `_seconds` are integers or floats of that unit,
+times are counted from 1970-01-01 UTC. Structs that end in a table carry a description on every
+field; BigQuery schemas, DuckDB tables and docs are generated from them (`pipeline/tables.py`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Annotated, Final, Literal, NamedTuple
+
+import msgspec
+from msgspec import Meta
+
+UNPARSED_SERVICE: Final = "_unparsed"
+"""Service of lines that never got one: they count in the ledger, not in any service's windows."""
+
+UNKNOWN_TENANT: Final = "_unknown"
+"""Tenant of lines that name none and came from a source that has none configured."""
+
+NANOSECONDS: Final = 1_000_000_000
+MICROSECONDS: Final = 1_000_000
+
+# ------------------------------------------------------------------------------------ severity
+
+SEVERITY_NUMBERS: Final[dict[str, int]] = {
+    "DEFAULT": 0,
+    "DEBUG": 100,
+    "INFO": 200,
+    "NOTICE": 300,
+    "WARNING": 400,
+    "ERROR": 500,
+    "CRITICAL": 600,
+    "ALERT": 700,
+    "EMERGENCY": 800,
+}
+SEVERITY_NAMES: Final[dict[int, str]] = {number: name for name, number in SEVERITY_NUMBERS.items()}
+WARNING: Final = SEVERITY_NUMBERS["WARNING"]
+ERROR: Final = SEVERITY_NUMBERS["ERROR"]
+
+AnomalySeverity = Literal["low", "medium", "high", "critical"]
+ANOMALY_SEVERITIES: Final[tuple[AnomalySeverity, ...]] = ("low", "medium", "high", "critical")
+
+AnomalyType = Literal[
+    "error_spike",
+    "latency_increase",
+    "unusual_pattern",
+    "resource_exhaustion",
+    "security_incident",
+    "performance_degradation",
+    "silence",
+    "traffic_change",
+    "metric_anomaly",
+    "new_pattern",
+    "certificate_expiry",
+    "deploy_regression",
+]
+
+
+def content_id(*parts: str | int) -> str:
+    """Id of 32 hexadecimal digits that depends on nothing but `parts`, in their order.
+
+    Parts are length-prefixed, so ("a", "bc") and ("ab", "c") differ.
+    """
+    digest = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        encoded = str(part).encode("utf-8", "surrogatepass")
+        digest.update(len(encoded).to_bytes(4, "big"))
+        digest.update(encoded)
+    return digest.hexdigest()
+
+
+# --------------------------------------------------------------------- inside a bundle, mutable
+
+
+class PayloadBatch(msgspec.Struct, gc=False):
+    """Raw lines or messages as they were received, not yet looked at.
+
+    `tenant_id` is the tenant configured for the source, or "" where each entry names its own.
+    `publish_times_ns` is parallel to `payloads`, or empty for files, which have none.
+    """
+
+    payloads: list[bytes]
+    publish_times_ns: list[int] = []
+    tenant_id: str = ""
+
+
+class LogEntry(msgspec.Struct, gc=False):
+    """One parsed log entry: a row of LogBatch. Mutable, because stages fill it in place.
+
+    Empty strings mean "not said"; `http_status` 0 and `latency_us` -1 mean "no such value".
+    """
+
+    tenant_id: str
+    service: str
+    event_time_ns: int
+    severity: int
+    message: str
+    insert_id: str = ""
+    log_name: str = ""
+    endpoint: str = ""
+    instance: str = ""
+    revision: str = ""
+    receive_time_ns: int = 0  # receiveTimestamp, else publish time, else ParseSettings.received_at_ns
+    http_status: int = 0
+    latency_us: int = -1
+    trace_id: str = ""
+    span_id: str = ""
+    parent_span_id: str = ""
+    principal: str = ""
+    remote_ip: str = ""
+    method_name: str = ""
+    peer_service: str = ""  # the caller, where a mesh or a span says who called
+    exception: str = ""  # type of the exception, e.g. "java.lang.NullPointerException"
+    frames: str = ""  # top frames of its stack trace, one a line
+    is_request: bool = False  # this line is the record of one served request
+    is_denied: bool = False  # permission denied or not authenticated
+    severity_inferred: bool = False  # read from the payload, not from the entry's severity
+    retimed: bool = False  # the entry's own timestamp was absurd
+    deploy: str = ""  # what an audit log says was rolled out (a revision or an image), else ""
+    shape_id: str = ""  # set by MinePatterns
+    shape: str = ""  # the masked line of that id, set by MinePatterns
+
+
+class LogBatch(msgspec.Struct, gc=False):
+    """What one bundle of payloads became. Every payload is in exactly one of the four counts.
+
+    received = len(entries) + late + filtered + len(dead_letters); `ledger` says so per tenant
+    and receive minute.
+    """
+
+    entries: list[LogEntry]
+    dead_letters: list[DeadLetter] = []
+    ledger: list[LedgerEntry] = []
+
+
+# ------------------------------------------------------------------------ summaries, mergeable
+
+
+class Example(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """One redacted line kept as evidence. Ordered by `order`: the smallest is kept."""
+
+    order: int  # hash of the line, so that the choice depends on neither arrival nor split
+    event_time_us: int
+    insert_id: str
+    message: str
+    trace_id: str = ""
+    instance: str = ""
+
+
+class PatternStats(msgspec.Struct, array_like=True, gc=False):
+    """Lines of one shape or pattern in one window. Mergeable."""
+
+    text: str  # the masked line: the shape before MergeShapes, the pattern after
+    count: int
+    errors: int
+    severity: int  # the highest seen
+    examples: list[Example]
+    exception: str = ""
+    first_seen_us: int = 0  # event time of the pattern's first line ever; set by MergeShapes
+    is_new: bool = False  # first seen in this window, and the service is past its learning time
+
+
+class RequestStats(msgspec.Struct, array_like=True, gc=False):
+    """Requests of one endpoint, or of one caller, in one window. Mergeable."""
+
+    count: int = 0
+    errors: int = 0
+    latency_sum_us: int = 0
+    latency_bins: dict[int, int] = {}  # DDSketch bins, see transforms/summarize/latency.py
+
+
+class TraceError(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """The first error line of one kept trace in this service and window."""
+
+    event_time_us: int
+    shape_id: str
+    span_id: str = ""
+
+
+class DeployEvent(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A roll-out that an audit log reports."""
+
+    event_time_us: int
+    method_name: str
+    what: str
+    principal: str
+
+
+class LineKind(NamedTuple):
+    """What a line must say to be counted, apart from its latency and the time of its receipt."""
+
+    shape_id: str
+    endpoint: str
+    severity: int
+    http_status: int
+    peer_service: str
+    revision: str
+    is_request: bool
+    is_denied: bool
+    severity_inferred: bool
+    retimed: bool
+
+
+class LineRecord(msgspec.Struct, array_like=True, gc=False):
+    """One line that is not counted yet, because copies of it may come from other bundles."""
+
+    kind: bytes  # key into WindowSummary.line_kinds
+    latency_us: int
+    receipts: dict[int, int]  # receive minute (minutes since 1970) → copies received in it
+
+
+class WindowSummary(msgspec.Struct, array_like=True, gc=False):
+    """All that is kept of one service's lines in one window. `merge_summaries` adds two.
+
+    Integer counts only: no figure depends on the order of adding. `patterns` is keyed by
+    shape_id until MergeShapes, by pattern_id after. `errors` are lines of severity ERROR or
+    above, or of an HTTP status of 500 or above.
+    """
+
+    tenant_id: str
+    service: str
+    window_start_us: int
+    window_seconds: int
+    lines: int = 0
+    errors: int = 0
+    warnings: int = 0
+    requests: int = 0
+    denials: int = 0
+    retimed: int = 0
+    severity_inferred: int = 0
+    severities: dict[int, int] = {}
+    statuses: dict[int, int] = {}
+    latency_count: int = 0
+    latency_sum_us: int = 0
+    latency_max_us: int = 0
+    slow_requests: int = 0  # slower than a second
+    latency_bins: dict[int, int] = {}
+    endpoints: dict[str, RequestStats] = {}
+    endpoint_level: int = 0  # how far endpoints were coarsened so that they fit
+    callers: dict[str, RequestStats] = {}
+    patterns: dict[str, PatternStats] = {}
+    pattern_level: int = 0  # how far shapes were coarsened so that they fit
+    principals: dict[int, int] = {}  # HyperLogLog registers, see transforms/summarize/distinct.py
+    addresses: dict[int, int] = {}
+    revisions: dict[str, int] = {}
+    instances: dict[int, int] = {}  # HyperLogLog registers
+    traces: dict[str, TraceError] = {}
+    deploys: list[DeployEvent] = []
+    ledger: dict[int, list[int]] = {}  # receive minute (minutes since 1970) → [analyzed, duplicate]
+    pane_index: int = 0  # 0 on time, 1 and up for late panes that revise it, -1 for a gap filled in
+    distinct_lines: dict[bytes, LineRecord] = {}  # identity → line; only with --deduplicate=exact
+    line_kinds: dict[bytes, LineKind] = {}  # what `distinct_lines` refer to
+
+
+# -------------------------------------------------------------------------- rows of the tables
+
+
+def _text(description: str) -> Meta:
+    return Meta(description=description)
+
+
+Timestamp = Annotated[int, Meta(extra={"bigquery": "TIMESTAMP"})]
+"""Microseconds since 1970-01-01 UTC; a TIMESTAMP column."""
+
+
+class ServiceWindow(msgspec.Struct, frozen=True):
+    """One service in one window: what a health timeline shows. Table `service_windows`."""
+
+    tenant_id: Annotated[str, _text("Tenant that the lines belong to.")]
+    service: Annotated[str, _text("Service that wrote the lines.")]
+    window_start: Annotated[Timestamp, _text("Start of the window, event time.")]
+    window_end: Annotated[Timestamp, _text("End of the window, event time, exclusive.")]
+    revision: Annotated[int, _text("0 for the pane on time, higher for late panes; the last counts.")]
+    lines: Annotated[int, _text("Lines analyzed.")]
+    errors: Annotated[int, _text("Lines of severity ERROR or above, or of HTTP status 500 or above.")]
+    error_rate: Annotated[float, _text("errors / lines; 0 without lines.")]
+    warnings: Annotated[int, _text("Lines of severity WARNING.")]
+    requests: Annotated[int, _text("Lines that are the record of one served request.")]
+    denials: Annotated[int, _text("Lines that say permission denied or not authenticated.")]
+    retimed: Annotated[int, _text("Lines whose absurd timestamp was replaced by the receive time.")]
+    severity_inferred: Annotated[int, _text("Lines whose severity was read from the payload.")]
+    latency_p50_ms: Annotated[float | None, _text("Median latency of requests, within 2 %.")]
+    latency_p95_ms: Annotated[float | None, _text("95th percentile of latency, within 2 %.")]
+    latency_p99_ms: Annotated[float | None, _text("99th percentile of latency, within 2 %.")]
+    distinct_principals: Annotated[int, _text("Distinct users, estimated within 4 %.")]
+    distinct_addresses: Annotated[int, _text("Distinct remote addresses, estimated within 4 %.")]
+    distinct_instances: Annotated[int, _text("Distinct pods or machines, estimated within 4 %.")]
+    distinct_patterns: Annotated[int, _text("Distinct log patterns.")]
+    new_patterns: Annotated[int, _text("Patterns seen for the first time.")]
+    pattern_level: Annotated[int, _text("0 for exact patterns; higher where they were coarsened to fit.")]
+    endpoint_level: Annotated[int, _text("0 for exact endpoints; higher where they were coarsened to fit.")]
+    health_score: Annotated[float | None, _text("0 (down) to 100 (well); null without lines. See docs/health-score.md.")]
+    severities: Annotated[str, _text("JSON object: lines by severity name.")]
+    statuses: Annotated[str, _text("JSON object: lines by HTTP status.")]
+    endpoints: Annotated[str, _text("JSON object: requests, errors and p95 latency by endpoint.")]
+    callers: Annotated[str, _text("JSON object: requests, errors and p95 latency by calling service.")]
+    revisions: Annotated[str, _text("JSON object: lines by revision of the service.")]
+    ledger: Annotated[str, _text("JSON object: receive minute (seconds since 1970) to [analyzed, duplicate].")]
+
+
+class LogPattern(msgspec.Struct, frozen=True):
+    """One pattern of one service in one window. Table `log_patterns`."""
+
+    tenant_id: Annotated[str, _text("Tenant that the lines belong to.")]
+    service: Annotated[str, _text("Service that wrote the lines.")]
+    pattern_id: Annotated[str, _text("Id of the pattern within the service.")]
+    window_start: Annotated[Timestamp, _text("Start of the window, event time.")]
+    revision: Annotated[int, _text("0 for the pane on time, higher for late panes; the last counts.")]
+    pattern: Annotated[str, _text("The line with its variable parts as placeholders.")]
+    count: Annotated[int, _text("Lines of the pattern in the window.")]
+    errors: Annotated[int, _text("Of these, lines that are errors.")]
+    severity: Annotated[str, _text("Highest severity of its lines.")]
+    exception: Annotated[str, _text("Type of the exception, where its lines carry one.")]
+    first_seen: Annotated[Timestamp, _text("Event time of the first line of the pattern ever.")]
+    is_new: Annotated[bool, _text("Whether the pattern was seen for the first time in this window.")]
+    example: Annotated[str, _text("One redacted line.")]
+
+
+class AnomalyMetric(msgspec.Struct, frozen=True):
+    """One number that an anomaly rests on. `baseline` and `band` are null where none is known."""
+
+    name: str
+    value: float
+    threshold: float | None = None
+    baseline: float | None = None
+    band_low: float | None = None
+    band_high: float | None = None
+    deviation: float | None = None
+
+
+class Evidence(msgspec.Struct, frozen=True):
+    """What an anomaly can be checked against."""
+
+    pattern_id: str
+    pattern: str
+    count: int
+    examples: list[Example] = []
+
+
+class Anomaly(msgspec.Struct, frozen=True):
+    """Something wrong in one service and window. Table `anomalies`."""
+
+    anomaly_id: Annotated[str, _text("Hash of tenant, service, endpoint, detector, signal, pattern and window start.")]
+    revision: Annotated[int, _text("Grows when a late pane changes the anomaly; the last counts.")]
+    status: Annotated[Literal["open", "withdrawn"], _text("'withdrawn' when a late pane showed that it no longer holds.")]
+    tenant_id: Annotated[str, _text("Tenant that it belongs to.")]
+    service: Annotated[str, _text("Service that shows it.")]
+    endpoint: Annotated[str, _text("Endpoint that shows it, or empty for the whole service.")]
+    anomaly_type: Annotated[AnomalyType, _text("Kind of anomaly.")]
+    anomaly_severity: Annotated[AnomalySeverity, _text("low, medium, high or critical.")]
+    description: Annotated[str, _text("One sentence for people.")]
+    detector: Annotated[str, _text("What found it: 'rule:<name>' or a detector's name.")]
+    signal: Annotated[str, _text("The signal it was found in, e.g. error_rate.")]
+    rules_version: Annotated[str, _text("Hash of the rule pack that was in force.")]
+    window_start: Annotated[Timestamp, _text("Start of the window, event time.")]
+    window_end: Annotated[Timestamp, _text("End of the window, event time, exclusive.")]
+    confidence_score: Annotated[float, _text("0 to 1: how sure the detector is.")]
+    below_confidence_floor: Annotated[bool, _text("Kept for the record, but under the confidence floor.")]
+    metrics: Annotated[list[AnomalyMetric], _text("Numbers that it rests on: value, threshold, baseline, band, deviation.")]
+    evidence: Annotated[list[Evidence], _text("Patterns with counts and redacted example lines.")]
+    recommended_actions: Annotated[list[str], _text("What to do next.")]
+    gemini_analysis: Annotated[str, _text("What Gemini said of it, or empty.")]
+    detected_at: Annotated[Timestamp, _text("End of the window that showed it.")]
+
+
+class DeadLetter(msgspec.Struct, frozen=True):
+    """A payload that could not be used. Table `dead_letters`."""
+
+    dead_letter_id: Annotated[str, _text("Hash of stage, reason, receive minute and payload.")]
+    tenant_id: Annotated[str, _text("Tenant configured for its source, else what the entry says, else _unknown.")]
+    stage: Annotated[str, _text("Step that refused it.")]
+    reason: Annotated[str, _text("Why, in a few fixed words.")]
+    detail: Annotated[str, _text("Where exactly, without any value of the payload.")]
+    payload: Annotated[str, _text("Its beginning, redacted.")]
+    payload_bytes: Annotated[int, _text("Its size.")]
+    receive_minute: Annotated[Timestamp, _text("Minute that it was received in.")]
+    count: Annotated[int, _text("How many identical ones this row stands for.")] = 1
+    revision: Annotated[int, _text("Grows as more identical ones come in; the last counts.")] = 0
+
+
+class LedgerEntry(msgspec.Struct, frozen=True):
+    """Lines of one tenant and receive minute, counted as they come in. Table `ledger`.
+
+    What was analyzed or dead-lettered is not here: the balance counts that in the tables where
+    it ended up, so that a loss anywhere between shows.
+    """
+
+    tenant_id: Annotated[str, _text("Tenant of the lines, or _unknown.")]
+    receive_minute: Annotated[Timestamp, _text("Minute that the lines were received in.")]
+    received: Annotated[int, _text("Lines received.")]
+    late: Annotated[int, _text("Lines later than the allowed lateness: counted, not analyzed.")]
+    filtered: Annotated[int, _text("Lines that --services or --min_severity left out.")]
+    revision: Annotated[int, _text("Grows as more lines of the minute come in; the last counts.")] = 0
+
+
+TABLES: Final[dict[str, type[msgspec.Struct]]] = {
+    "service_windows": ServiceWindow,
+    "log_patterns": LogPattern,
+    "anomalies": Anomaly,
+    "dead_letters": DeadLetter,
+    "ledger": LedgerEntry,
+}

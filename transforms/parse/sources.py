@@ -1,0 +1,221 @@
+"""Who wrote a line: service, tenant, revision, instance, by resource type, labels and log name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Final
+from urllib.parse import unquote
+
+import msgspec
+
+from transforms.elements import UNKNOWN_TENANT, UNPARSED_SERVICE
+
+_MAX_NAME: Final = 200
+
+# Resource type → resource labels that name the service, the first that is filled in counts.
+SERVICE_LABELS: Final[dict[str, tuple[str, ...]]] = {
+    "cloud_run_revision": ("service_name", "configuration_name"),
+    "cloud_run_job": ("job_name",),
+    "cloud_run_worker_pool": ("worker_pool_name",),
+    "cloud_function": ("function_name",),
+    "gae_app": ("module_id",),
+    "gae_instance": ("module_id",),
+    "cloudsql_database": ("database_id",),
+    "http_load_balancer": ("backend_service_name", "url_map_name", "forwarding_rule_name"),
+    "internal_http_lb_rule": ("backend_service_name", "url_map_name", "forwarding_rule_name"),
+    "dataflow_step": ("job_name", "job_id"),
+    "dataproc_cluster": ("cluster_name",),
+    "cloud_composer_environment": ("environment_name",),
+    "cloud_dataproc_batch": ("batch_id",),
+    "generic_task": ("job", "namespace"),
+    "generic_node": ("namespace",),
+    "pubsub_topic": ("topic_id",),
+    "pubsub_subscription": ("subscription_id",),
+    "cloud_scheduler_job": ("job_id",),
+    "cloud_tasks_queue": ("queue_id",),
+    "gcs_bucket": ("bucket_name",),
+    "bigquery_dataset": ("dataset_id",),
+    "redis_instance": ("instance_id",),
+    "redis.googleapis.com/Cluster": ("cluster_id",),
+    "spanner_instance": ("instance_id",),
+    "alloydb.googleapis.com/Instance": ("instance_id",),
+    "aiplatform.googleapis.com/Endpoint": ("endpoint_id",),
+    "build": ("build_trigger_id",),
+    "api": ("service",),
+    "threat_detector": ("detector_name",),
+}
+_REVISION_LABELS: Final[dict[str, str]] = {
+    "cloud_run_revision": "revision_name",
+    "gae_app": "version_id",
+    "gae_instance": "version_id",
+    "dataflow_step": "job_id",
+}
+_INSTANCE_LABELS: Final = (
+    "instanceId",
+    "compute.googleapis.com/resource_name",
+    "ec2.amazonaws.com/resource_name",
+    "appengine.googleapis.com/instance_name",
+    "run.googleapis.com/execution_name",
+)
+_APP_LABELS: Final = ("k8s-pod/app", "k8s-pod/app_kubernetes_io/name", "k8s-pod/k8s-app")
+_MACHINE_SERVICE_LABELS: Final = ("service", "service_name", "app", "application")
+_MACHINES: Final = frozenset(
+    {"gce_instance", "aws_ec2_instance", "baremetalsolution.googleapis.com/Instance"}
+)
+_NO_BACKEND: Final = frozenset({"UNKNOWN", "INVALID_BACKEND"})
+
+_LOG_NAME: Final = re.compile(
+    r"(?:projects|folders|organizations|billingAccounts)/([^/]{1,200})/logs/(.*)", re.DOTALL
+)
+# The alphabet of names that Kubernetes makes up has no vowels: no word is mistaken for one.
+_POD_NAME: Final = re.compile(
+    r"(.+?)-(?:(?:([bcdfghjklmnpqrstvwxz2456789]{6,10}|\d{8,10})-)?[bcdfghjklmnpqrstvwxz2456789]{5}|\d{1,3})"
+)
+_GROUP_MEMBER: Final = re.compile(r"(.+)-(?=[a-z]*\d)(?=\d*[a-z])[a-z0-9]{4}")
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+
+
+class Source(msgspec.Struct, frozen=True, gc=False):
+    """What resource, labels and log name say about a line. Empty strings mean "not said"."""
+
+    tenant_id: str
+    service: str
+    log_name: str = ""
+    instance: str = ""
+    revision: str = ""
+    peer_service: str = ""
+    trusted_tenant: str = ""  # what the trusted field says, where that is a label
+    is_named: bool = True  # the resource names the service, not merely a machine or a log
+    is_caller_side: bool = False  # a mesh access log that the caller's proxy wrote
+    is_denied: bool = False
+
+
+class Resource(msgspec.Struct):
+    """MonitoredResource of a LogEntry."""
+
+    type: str = ""
+    labels: dict[str, str] = {}
+
+
+def describe_source(
+    resource: Resource, labels: Mapping[str, str], log_name: str, trusted_field: str = ""
+) -> Source:
+    """Work out who wrote a line; see docs/log-entry-fields.md for the table."""
+    tenant, log_id = split_log_name(log_name)
+    mesh = _mesh_source(resource, labels, log_id, tenant)
+    service, is_named = _service(resource, labels, log_id)
+    source = mesh or Source(
+        tenant,
+        clean_name(service) or UNPARSED_SERVICE,
+        instance=clean_name(_instance(resource, labels)),
+        revision=clean_name(_revision(resource, labels)),
+        is_named=is_named,
+        is_denied=labels.get("authorization.k8s.io/decision") == "forbid",
+    )
+    trusted = clean_name(_trusted_label(trusted_field, resource, labels))
+    return msgspec.structs.replace(source, log_name=_clean(log_name)[:512], trusted_tenant=trusted)
+
+
+def split_log_name(log_name: str) -> tuple[str, str]:
+    """Tenant (project, folder, organization or billing account) and decoded id of a log."""
+    match = _LOG_NAME.fullmatch(log_name)
+    if match is None:
+        return UNKNOWN_TENANT, ""
+    return clean_name(match[1]) or UNKNOWN_TENANT, unquote(match[2][:600])
+
+
+def clean_name(name: str) -> str:
+    """A name as it may stand in a key or on a terminal: no control characters, not endless."""
+    return _clean(name.strip()[:_MAX_NAME])
+
+
+def _clean(name: str) -> str:
+    return name if name.isprintable() else _CONTROL.sub("", name)
+
+
+def _first(labels: Mapping[str, str], keys: tuple[str, ...]) -> str:
+    for key in keys:
+        value = labels.get(key)
+        if value:
+            return value
+    return ""
+
+
+def _trusted_label(field: str, resource: Resource, labels: Mapping[str, str]) -> str:
+    if field.startswith("labels."):
+        return labels.get(field.removeprefix("labels."), "")
+    if field.startswith("resource.labels."):
+        return resource.labels.get(field.removeprefix("resource.labels."), "")
+    return ""
+
+
+def _mesh_source(resource: Resource, labels: Mapping[str, str], log_id: str, tenant: str) -> Source | None:
+    """Source of an access log of Istio or Cloud Service Mesh, else None."""
+    if not log_id.endswith("-accesslog-stackdriver"):
+        return None
+    caller, called = (
+        clean_name(_first(labels, tuple(f"{side}_{kind}" for kind in kinds)))
+        for side, kinds in (
+            ("source", ("app", "canonical_service", "workload")),
+            ("destination", ("app", "canonical_service", "service_name", "workload")),
+        )
+    )
+    caller = "" if caller == "unknown" else caller
+    by_caller = log_id.startswith("client-")
+    service = (caller if by_caller else called) or _service(resource, labels, log_id)[0]
+    return Source(
+        tenant,
+        service or UNPARSED_SERVICE,
+        instance=clean_name(_instance(resource, labels)),
+        revision=clean_name(_revision(resource, labels)),
+        peer_service="" if by_caller else caller,
+        is_caller_side=by_caller,
+    )
+
+
+def _service(resource: Resource, labels: Mapping[str, str], log_id: str) -> tuple[str, bool]:
+    """Service, and whether resource or labels name it."""
+    kind, named = resource.type, resource.labels
+    if kind in {"k8s_container", "k8s_pod"}:
+        pod = _POD_NAME.fullmatch(named.get("pod_name", ""))
+        workload = pod[1] if pod else named.get("pod_name", "")
+        service = _first(labels, _APP_LABELS) or named.get("container_name", "") or workload
+    elif kind in _MACHINES:
+        return _machine_service(labels, log_id), False
+    else:
+        service = _first(named, SERVICE_LABELS.get(kind, ()))
+        if service in _NO_BACKEND:
+            service = _first(named, SERVICE_LABELS[kind][1:])
+        if kind == "cloudsql_database":
+            service = service.rpartition(":")[2]
+    return (service, True) if service else (log_id.rpartition("/")[2], False)
+
+
+def _machine_service(labels: Mapping[str, str], log_id: str) -> str:
+    service = _first(labels, _MACHINE_SERVICE_LABELS)
+    group = labels.get("compute.googleapis.com/instance_group_manager/name", "")
+    name = _first(labels, _INSTANCE_LABELS)
+    member = _GROUP_MEMBER.fullmatch(name)
+    return service or group or (member[1] if member else name) or log_id.rpartition("/")[2]
+
+
+def _revision(resource: Resource, labels: Mapping[str, str]) -> str:
+    kind = resource.type
+    if kind in {"k8s_container", "k8s_pod"}:
+        pod = _POD_NAME.fullmatch(resource.labels.get("pod_name", ""))
+        return (
+            labels.get("k8s-pod/pod-template-hash")
+            or (pod[2] if pod else "")
+            or _first(labels, ("k8s-pod/version", "k8s-pod/app_kubernetes_io/version"))
+        )
+    return resource.labels.get(_REVISION_LABELS.get(kind, ""), "")
+
+
+def _instance(resource: Resource, labels: Mapping[str, str]) -> str:
+    named = resource.labels
+    return (
+        named.get("pod_name")
+        or _first(labels, _INSTANCE_LABELS)
+        or _first(named, ("node_name", "instance_id"))
+    )

@@ -1,0 +1,1 @@
+"""Redaction: no secret and no personal data past this stage."""

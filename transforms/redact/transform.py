@@ -1,0 +1,50 @@
+"""The Beam shell of redaction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import apache_beam as beam
+
+from transforms.elements import LogBatch
+from transforms.redact.redactor import Redactor
+from transforms.redact.settings import RedactSettings
+
+DEAD_LETTERS: Final = "dead_letters"
+
+
+@dataclass(eq=False)
+class RedactLogBatches(beam.PTransform):
+    """LogBatch → LogBatch without secrets and personal data; the tag `dead_letters` holds DeadLetter.
+
+    Entries are changed in place. Dead letters leave the batch here, redacted, so that none can be
+    written with its raw payload; batches whose entries all became dead letters end here.
+    """
+
+    settings: RedactSettings
+
+    def __post_init__(self) -> None:
+        super().__init__()
+
+    def expand(self, batches: beam.PCollection[LogBatch]) -> beam.pvalue.DoOutputsTuple:
+        return batches | "Redact" >> beam.ParDo(_RedactDoFn(self.settings)).with_outputs(
+            DEAD_LETTERS, main="batches"
+        )
+
+
+class _RedactDoFn(beam.DoFn):
+    def __init__(self, settings: RedactSettings) -> None:
+        self._settings = settings
+
+    def setup(self) -> None:
+        self._redactor = Redactor(self._settings)
+
+    def process(self, batch: LogBatch) -> Iterator[LogBatch | beam.pvalue.TaggedOutput]:
+        batch = self._redactor.batch(batch)
+        for letter in batch.dead_letters:
+            yield beam.pvalue.TaggedOutput(DEAD_LETTERS, letter)
+        batch.dead_letters = []
+        if batch.entries:
+            yield batch

@@ -1,0 +1,1 @@
+"""Lines become mergeable window summaries before the shuffle."""

@@ -1,0 +1,166 @@
+"""Adding two summaries of the same tenant, service and window.
+
+`merge_summaries` is associative and commutative with `empty_summary` as its neutral element:
+integers are added, registers take the maximum, kept samples are those with the smallest hash, and
+what has too many names is coarsened to the first level at which the union fits.
+"""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+from typing import Final
+
+import msgspec
+
+from transforms.coarsening import LAST_ENDPOINT_LEVEL, LAST_LEVEL, coarsen, coarsen_endpoint
+from transforms.elements import (
+    Example,
+    PatternStats,
+    RequestStats,
+    TraceError,
+    WindowSummary,
+    content_id,
+)
+from transforms.sketches import merge_max, merge_sum
+from transforms.summarize.counting import add_requests
+from transforms.summarize.deduplicate import merge_line
+
+MAX_SHAPES: Final = 5_000
+MAX_ENDPOINTS: Final = 200
+MAX_TRACES: Final = 32
+MAX_DEPLOYS: Final = 32
+
+
+def merge_summaries(into: WindowSummary, other: WindowSummary) -> WindowSummary:
+    """Add `other` to `into` in place; `other` stays as it is and shares nothing with the result."""
+    for field in ("lines", "errors", "warnings", "requests", "denials", "retimed", "severity_inferred",
+                  "latency_count", "latency_sum_us", "slow_requests"):
+        setattr(into, field, getattr(into, field) + getattr(other, field))
+    into.latency_max_us = max(into.latency_max_us, other.latency_max_us)
+    for field in ("severities", "statuses", "latency_bins"):
+        merge_sum(getattr(into, field), getattr(other, field))
+    for field in ("principals", "addresses", "instances"):
+        merge_max(getattr(into, field), getattr(other, field))
+    for revision, lines in other.revisions.items():
+        into.revisions[revision] = into.revisions.get(revision, 0) + lines
+    for minute, (analyzed, duplicate) in other.ledger.items():
+        counts = into.ledger.setdefault(minute, [0, 0])
+        counts[0] += analyzed
+        counts[1] += duplicate
+    for trace_id, error in other.traces.items():
+        keep_trace(into.traces, trace_id, error)
+    into.deploys = sorted({*into.deploys, *other.deploys}, key=msgspec.structs.astuple)[:MAX_DEPLOYS]
+    for identity, record in other.distinct_lines.items():
+        merge_line(into.distinct_lines, identity, record)
+    into.line_kinds.update(other.line_kinds)
+    _merge_names(into, other)
+    return fit(into)
+
+
+def empty_summary(tenant_id: str = "", service: str = "", window_start_us: int = 0, window_seconds: int = 0) -> WindowSummary:
+    """A summary of no lines; its dicts are its own."""
+    return WindowSummary(tenant_id, service, window_start_us, window_seconds)
+
+
+def copy_summary(summary: WindowSummary) -> WindowSummary:
+    """A summary equal to `summary` that shares nothing mutable with it."""
+    return merge_summaries(
+        empty_summary(summary.tenant_id, summary.service, summary.window_start_us, summary.window_seconds),
+        summary,
+    )
+
+
+def sort_summary(summary: WindowSummary) -> WindowSummary:
+    """Put all dicts of `summary` in the order of their keys, in place: equal summaries, equal bytes."""
+    for stats in (*summary.endpoints.values(), *summary.callers.values()):
+        stats.latency_bins = dict(sorted(stats.latency_bins.items()))
+    for field in summary.__struct_fields__:
+        value = getattr(summary, field)
+        if isinstance(value, dict):
+            setattr(summary, field, dict(sorted(value.items())))
+    return summary
+
+
+def _merge_names(into: WindowSummary, other: WindowSummary) -> None:
+    for caller, stats in other.callers.items():
+        add_requests(into.callers, caller, stats)
+    endpoints, patterns = other.endpoints, other.patterns
+    if into.endpoint_level < other.endpoint_level:
+        into.endpoint_level = other.endpoint_level
+        into.endpoints = _coarse_endpoints(into.endpoints, into.endpoint_level)
+    elif other.endpoint_level < into.endpoint_level:
+        endpoints = _coarse_endpoints(endpoints, into.endpoint_level)
+    if into.pattern_level < other.pattern_level:
+        into.pattern_level = other.pattern_level
+        into.patterns = _coarse_patterns(into.patterns, into.pattern_level)
+    elif other.pattern_level < into.pattern_level:
+        patterns = _coarse_patterns(patterns, into.pattern_level)
+    for endpoint, stats in endpoints.items():
+        add_requests(into.endpoints, endpoint, stats)
+    for shape_id, pattern in patterns.items():
+        add_pattern(into.patterns, shape_id, pattern)
+
+
+def add_pattern(into: dict[str, PatternStats], key: str, other: PatternStats) -> None:
+    """Add `other` to the stats of `key`; `other` is never shared with `into`."""
+    stats = into.get(key)
+    if stats is None:
+        into[key] = msgspec.structs.replace(other, examples=list(other.examples))
+        return
+    stats.count += other.count
+    stats.errors += other.errors
+    stats.severity = max(stats.severity, other.severity)
+    stats.exception = min(filter(None, (stats.exception, other.exception)), default="")
+    keep_example(stats, *other.examples)
+
+
+def keep_example(stats: PatternStats, *candidates: Example) -> None:
+    """Of the example that `stats` has and `candidates`, keep the one with the smallest hash."""
+    stats.examples = sorted({*stats.examples, *candidates}, key=msgspec.structs.astuple)[:1]
+
+
+def keep_trace(traces: dict[str, TraceError], trace_id: str, error: TraceError) -> None:
+    """Keep the first error of a trace, for the MAX_TRACES traces with the smallest hash.
+
+    The hash is of the trace id alone, so that all services keep the same traces.
+    """
+    known = traces.get(trace_id)
+    traces[trace_id] = error if known is None else min(known, error, key=msgspec.structs.astuple)
+    if len(traces) > MAX_TRACES:
+        del traces[max(traces, key=_trace_hash)]
+
+
+def _trace_hash(trace_id: str) -> bytes:
+    return blake2b(trace_id.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+
+
+def fit(summary: WindowSummary) -> WindowSummary:
+    """Coarsen shapes and endpoints of `summary` in place until they are within the limits.
+
+    Nothing is left out: many names become fewer names with the same counts. Lines that are only
+    listed yet are left alone, because they refer to their shapes.
+    """
+    if summary.distinct_lines:
+        return summary
+    while len(summary.patterns) > MAX_SHAPES and summary.pattern_level < LAST_LEVEL:
+        summary.pattern_level += 1
+        summary.patterns = _coarse_patterns(summary.patterns, summary.pattern_level)
+    while len(summary.endpoints) > MAX_ENDPOINTS and summary.endpoint_level < LAST_ENDPOINT_LEVEL:
+        summary.endpoint_level += 1
+        summary.endpoints = _coarse_endpoints(summary.endpoints, summary.endpoint_level)
+    return summary
+
+
+def _coarse_patterns(patterns: dict[str, PatternStats], level: int) -> dict[str, PatternStats]:
+    coarse: dict[str, PatternStats] = {}
+    for stats in patterns.values():
+        text = coarsen(stats.text, level)
+        add_pattern(coarse, content_id(text)[:16], msgspec.structs.replace(stats, text=text))
+    return coarse
+
+
+def _coarse_endpoints(endpoints: dict[str, RequestStats], level: int) -> dict[str, RequestStats]:
+    coarse: dict[str, RequestStats] = {}
+    for endpoint, stats in endpoints.items():
+        add_requests(coarse, coarsen_endpoint(endpoint, level), stats)
+    return coarse

@@ -1,0 +1,136 @@
+"""From the lines of one bundle to one partial WindowSummary per tenant, service and window."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+import msgspec
+
+from transforms.elements import (
+    DeployEvent,
+    Example,
+    LineKind,
+    LogEntry,
+    PatternStats,
+    TraceError,
+    WindowSummary,
+)
+from transforms.sketches import distinct_add
+from transforms.summarize.counting import count_lines, is_error
+from transforms.summarize.deduplicate import list_lines
+from transforms.summarize.merging import add_pattern, empty_summary, fit, keep_trace
+
+MAX_EXAMPLE_CHARACTERS: Final = 500
+
+_NS_PER_MINUTE: Final = 60_000_000_000
+_MIX: Final = 0x9E3779B97F4A7C15  # 2^64 / golden ratio: Fibonacci hashing
+_MASK: Final = (1 << 64) - 1
+
+
+def summarize_entries(
+    entries: Iterable[LogEntry], window_seconds: int, *, drop_copies: bool = False
+) -> list[WindowSummary]:
+    """One partial summary for each tenant, service and window of `entries`, in that order.
+
+    With `drop_copies` lines are listed, not counted: `deduplicate.count_listed` counts them once
+    the copies of all bundles have met.
+    """
+    partials: dict[tuple[str, str, int], WindowSummary] = {}
+    for group, members in _group(entries, window_seconds * 1_000_000_000).items():
+        tenant_id, service, window_number = group[:3]
+        summary = partials.get(group[:3])
+        if summary is None:
+            start_us = window_number * window_seconds * 1_000_000
+            summary = partials[group[:3]] = empty_summary(tenant_id, service, start_us, window_seconds)
+        _add_group(summary, LineKind._make(group[3:]), members, drop_copies=drop_copies)
+    return [fit(summary) for _, summary in sorted(partials.items())]
+
+
+def _group(entries: Iterable[LogEntry], window_ns: int) -> dict[tuple[Any, ...], list[LogEntry]]:
+    # One flat tuple is the key (tenant, service, window, then the fields of LineKind): this loop is
+    # the only Python that runs once per line.
+    groups: dict[tuple[Any, ...], list[LogEntry]] = {}
+    for entry in entries:
+        group = (
+            entry.tenant_id,
+            entry.service,
+            entry.event_time_ns // window_ns,
+            entry.shape_id,
+            entry.endpoint,
+            entry.severity,
+            entry.http_status,
+            entry.peer_service,
+            entry.revision,
+            entry.is_request,
+            entry.is_denied,
+            entry.severity_inferred,
+            entry.retimed,
+        )
+        if group in groups:
+            groups[group].append(entry)
+        else:
+            groups[group] = [entry]
+    return groups
+
+
+def _add_group(summary: WindowSummary, kind: LineKind, entries: list[LogEntry], *, drop_copies: bool) -> None:
+    _keep_example(summary, kind, entries)
+    if drop_copies:
+        list_lines(summary, kind, entries)
+    else:
+        count_lines(summary, kind, [entry.latency_us for entry in entries])
+        _count_receipts(summary, entries)
+    # All that follows, like the example, does not change when a copy of a line is added.
+    for registers, values in (
+        (summary.instances, {entry.instance for entry in entries}),
+        (summary.principals, {entry.principal for entry in entries}),
+        (summary.addresses, {entry.remote_ip for entry in entries}),
+    ):
+        for value in values:
+            if value:
+                distinct_add(registers, value)
+    if is_error(kind):
+        for entry in entries:
+            if entry.trace_id:
+                error = TraceError(entry.event_time_ns // 1000, kind.shape_id, entry.span_id)
+                keep_trace(summary.traces, entry.trace_id, error)
+    _keep_deploys(summary, entries)
+
+
+def _count_receipts(summary: WindowSummary, entries: list[LogEntry]) -> None:
+    ledger = summary.ledger
+    for entry in entries:
+        minute = entry.receive_time_ns // _NS_PER_MINUTE
+        if minute in ledger:
+            ledger[minute][0] += 1
+        else:
+            ledger[minute] = [1, 0]
+
+
+def _keep_example(summary: WindowSummary, kind: LineKind, entries: list[LogEntry]) -> None:
+    orders = [entry.event_time_ns * _MIX & _MASK for entry in entries]
+    smallest = min(orders)
+    candidates = [entry for order, entry in zip(orders, entries, strict=True) if order == smallest]
+    entry = min(candidates, key=lambda candidate: (candidate.insert_id, candidate.message))
+    example = Example(
+        smallest,
+        entry.event_time_ns // 1000,
+        entry.insert_id,
+        entry.message[:MAX_EXAMPLE_CHARACTERS],
+        entry.trace_id,
+        entry.instance,
+    )
+    add_pattern(
+        summary.patterns, kind.shape_id, PatternStats(entry.shape, 0, 0, 0, [example], entry.exception)
+    )
+
+
+def _keep_deploys(summary: WindowSummary, entries: list[LogEntry]) -> None:
+    deploys = {
+        DeployEvent(entry.event_time_ns // 1000, entry.method_name, entry.deploy, entry.principal)
+        for entry in entries
+        if entry.deploy
+    }
+    if deploys:
+        summary.deploys = sorted(deploys.union(summary.deploys), key=msgspec.structs.astuple)
