@@ -1,4 +1,5 @@
 """DetectAnomalies and WatchRules in Beam: bounded, late, and with rules that change while the job runs."""
+# ruff: noqa: E501 - rules read best on one line
 
 from __future__ import annotations
 

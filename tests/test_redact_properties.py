@@ -11,7 +11,14 @@ from hypothesis import strategies as st
 
 from transforms.elements import DeadLetter, LogBatch, LogEntry
 from transforms.redact.families import replace_findings
-from transforms.redact.redactor import BUILTIN_FAMILIES, TEXT_FIELDS, Redactor, _text_fields
+from transforms.redact.redactor import (
+    BUILTIN_FAMILIES,
+    CONTEXT_FIELDS,
+    LINE_FIELDS,
+    Redactor,
+    _context,
+    _line_fields,
+)
 from transforms.redact.settings import DEMO_MASTER_KEY, OperatorPattern, RedactSettings
 
 REDACTOR = Redactor(
@@ -85,7 +92,8 @@ AFTER = AROUND.filter(lambda text: not text[:1].isalnum())
 PIECES = [
     "<email:v1:0123456789>", "<token:v1:", "<ip:v1:01234", "56789>", "password=", "token:", "bearer ",
     "cookie: ", "Basic ", "sk-", "--", '"', "\\", "@", "a@b.co", "1.2.3.4", "::", "1:", "%40",
-    "4111111111111111", "12345", "://", "u:p@", ";", ",", "&", "<", ">", "</", "x", "0", "é", "ä", "eyJaaaaaaaaaa", "-----BEGIN ",
+    "4111111111111111", "12345", "://", "u:p@", ";", ",", "&", "<", ">", "</", "x", "0", "é", "ä",
+    "eyJaaaaaaaaaa", "-----BEGIN ",
     "-----END ", "PRIVATE KEY-----", " ", "\n", "\x1f", "\u200b", "\ud800",
 ]  # fmt: skip
 HOSTILE = st.one_of(st.text(), st.lists(st.sampled_from(PIECES), max_size=24).map("".join))
@@ -132,7 +140,9 @@ def test_no_secret_survives_anywhere_in_a_batch(secret: tuple[str, str], data: s
     """Every text field of an entry and of a dead letter is redacted, a payload cut in the middle too."""
     notation, value = secret
     text = "say " + notation.format(value)
-    names = data.draw(st.lists(st.sampled_from([*TEXT_FIELDS, "principal", "remote_ip"]), min_size=1))
+    names = data.draw(
+        st.lists(st.sampled_from([*CONTEXT_FIELDS, *LINE_FIELDS, "principal", "remote_ip"]), min_size=1)
+    )
     fields = {"service": "cart", "message": "hi", **dict.fromkeys(names, text)}
     letter = DeadLetter(
         dead_letter_id="id",
@@ -178,14 +188,15 @@ def test_a_batch_is_redacted_like_its_texts(text: str) -> None:
         assert entry.message == entry.insert_id == PLAIN.text("t", text)
 
 
-def test_the_joined_fields_are_all_text_fields() -> None:
-    """The prefilter looks at the very fields that are redacted, and those are all texts but four."""
+def test_no_text_field_is_left_out() -> None:
+    """Every text of an entry is redacted, but its tenant and the hash of its shape."""
     entry = LogEntry("t", "", 0, 0, "")
-    for name in TEXT_FIELDS:
+    for name in (*CONTEXT_FIELDS, *LINE_FIELDS):
         setattr(entry, name, name)
-    assert _text_fields(entry) == TEXT_FIELDS
-    texts = {field.name for field in msgspec.structs.fields(LogEntry) if field.type in ("str", str)}
-    assert texts - set(TEXT_FIELDS) == {"tenant_id", "principal", "remote_ip", "shape_id"}
+    assert _context(entry) == ("t", *CONTEXT_FIELDS)
+    assert _line_fields(entry) == LINE_FIELDS
+    texts = {field.name for field in msgspec.structs.fields(LogEntry) if field.type is str}
+    assert texts - {*CONTEXT_FIELDS, *LINE_FIELDS} == {"tenant_id", "principal", "remote_ip", "shape_id"}
 
 
 @given(st.ip_addresses())

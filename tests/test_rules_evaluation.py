@@ -1,8 +1,10 @@
 """Rules against histories of windows."""
+# ruff: noqa: E501 - rules read best on one line
 
 from __future__ import annotations
 
 import time
+from itertools import pairwise
 from random import Random
 
 import msgspec
@@ -136,7 +138,7 @@ def test_what_lasts_is_reported_at_its_start_and_then_about_once_per_repeat() ->
     found = run(rules(SPIKE), *(window(minute, errors=30 if minute >= 20 else 0) for minute in range(140)))
     minutes = [minute for minute, one in enumerate(found) if one]
     assert minutes[0] == 20
-    gaps = [later - earlier for earlier, later in zip(minutes, minutes[1:], strict=False)]
+    gaps = [later - earlier for earlier, later in pairwise(minutes)]
     assert all(7 < gap <= 30 for gap in gaps)
     assert 7 <= len(minutes) <= 9
 
@@ -163,7 +165,7 @@ def test_flapping_never_reports_more_often_than_half_a_repeat(holds: list[bool])
     )
     minutes = [minute for minute, one in enumerate(found) if one]
     assert minutes[:1] == [minute for minute, held in enumerate(holds) if held][:1]
-    assert all(later - earlier > 7 for earlier, later in zip(minutes, minutes[1:], strict=False))
+    assert all(later - earlier > 7 for earlier, later in pairwise(minutes))
 
 
 PER_PATTERN = """

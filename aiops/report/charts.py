@@ -12,6 +12,7 @@ from typing import Final
 
 MOST_BUCKETS: Final = 240
 _HEIGHT: Final = 100
+_LEAST_HEIGHT: Final = 1.0
 _DAY: Final = 86_400
 _STEPS: Final = (60, 120, 300, 600, 900, 1_800, 3_600, 7_200, 14_400, 21_600, 43_200, _DAY)
 
@@ -40,7 +41,7 @@ class TimeAxis:
         step = _round_up(max(1, span // most), smallest=60)
         first = -(-int(self.start.timestamp()) // step) * step
         times = [datetime.fromtimestamp(t, UTC) for t in range(first, int(self.end.timestamp()) + 1, step)]
-        form = "%H:%M" if span <= _DAY else "%m-%d %H:%M" if step < _DAY else "%m-%d" if span < 300 * _DAY else "%Y-%m-%d"
+        form = "%H:%M" if span <= _DAY else "%m-%d %H:%M" if step < _DAY else "%Y-%m-%d"
         return [(self.percent(moment), moment.strftime(form)) for moment in times[: most + 1]]
 
 
@@ -60,13 +61,13 @@ def _round_up(seconds: int, smallest: int) -> int:
 
 
 def bar_path(values: Sequence[int], top: float) -> str:
-    """SVG path of one bar per value, `top` reaching 100 units; zeros have none."""
+    """SVG path of one bar per value, `top` reaching 100 units; what would be invisible has none."""
     if not top:
         return ""
     bars = []
     for place, value in enumerate(values):
-        if value > 0:
-            height = max(1.0, round(_HEIGHT * min(value, top) / top, 1))
+        height = round(_HEIGHT * min(value, top) / top, 1)
+        if height >= _LEAST_HEIGHT:
             bars.append(f"M{place} {_HEIGHT}v-{height:g}h.86v{height:g}z")
     return "".join(bars)
 
@@ -87,7 +88,7 @@ def line_path(values: Sequence[float | None], top: float) -> str:
 
 
 def stack_lanes(spans: Sequence[tuple[float, float]], lanes: int) -> list[int]:
-    """A lane for each (from, to) so that those in one lane do not overlap; what is too much shares the last."""
+    """A lane for each (from, to): none overlap in a lane, but what is too much shares the last."""
     free_from = [float("-inf")] * lanes
     chosen: dict[int, int] = {}
     for place in sorted(range(len(spans)), key=lambda place: spans[place]):

@@ -21,6 +21,8 @@ from aiops.report.episodes import SEVERITY_RANKS, Episode, fair_share, gather_ep
 from pipeline.duckdb_store import DuckDBStore, Row
 
 MOST_EPISODES: Final = 150
+OPEN_EPISODES: Final = 12
+"""So many episodes and services are in sight at once; the rest unfolds."""
 MOST_SERVICES: Final = 60
 MOST_PATTERNS: Final = 60
 MOST_DEAD_LETTERS: Final = 30
@@ -163,8 +165,8 @@ def _service_lines(
     store: DuckDBStore, axis: TimeAxis | None, episodes: list[Episode], every_episode: list[Episode]
 ) -> tuple[list[ServiceLine], int]:
     rows = store.query(
-        """SELECT tenant_id, service, CAST(sum(lines) AS BIGINT) AS lines, CAST(sum(errors) AS BIGINT) AS errors,
-                  arg_max(health_score, window_start) AS health, max(latency_p95_ms) AS p95_ms
+        """SELECT tenant_id, service, CAST(sum(lines) AS BIGINT) AS lines,
+                  CAST(sum(errors) AS BIGINT) AS errors, arg_max(health_score, window_start) AS health, max(latency_p95_ms) AS p95_ms
            FROM report_windows GROUP BY ALL ORDER BY tenant_id, service"""
     )
     if axis is None:
@@ -173,7 +175,9 @@ def _service_lines(
     for episode in every_episode:
         key = episode.tenant, episode.service
         worst[key] = max(worst.get(key, -1), -1 if episode.under_floor else SEVERITY_RANKS[episode.severity])
-    rows.sort(key=lambda row: (worst.get((row["tenant_id"], row["service"]), -1), row["errors"]), reverse=True)
+    rows.sort(
+        key=lambda row: (worst.get((row["tenant_id"], row["service"]), -1), row["errors"]), reverse=True
+    )
     chosen = fair_share(rows, lambda row: str(row["tenant_id"]), MOST_SERVICES)
     buckets = _buckets(store, axis, [(row["tenant_id"], row["service"]) for row in chosen])
     numbered: dict[tuple[str, str], list[tuple[int, Episode]]] = {}
@@ -244,9 +248,9 @@ def _patterns(
 
 
 def _dead_letters(store: DuckDBStore, tenant: str | None) -> tuple[list[Row], int, int]:
-    """Dead letters by tenant, stage and reason with one payload each; their sum; how many reasons there are."""
+    """Dead letters by tenant, stage and reason with one payload each; their sum; the number of reasons."""
     rows = store.query(
-        """SELECT tenant_id, stage, reason, CAST(sum("count") AS BIGINT) AS "count", min(receive_minute) AS first,
+        """SELECT tenant_id, stage, reason, CAST(sum("count") AS BIGINT) AS "count",
                   max(receive_minute) AS last, arg_min(payload, dead_letter_id) AS payload
            FROM current_dead_letters WHERE $tenant IS NULL OR tenant_id = $tenant
            GROUP BY tenant_id, stage, reason ORDER BY "count" DESC, tenant_id, stage, reason""",

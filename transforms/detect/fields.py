@@ -6,9 +6,9 @@ pages of the docs come from them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from typing import Final, Generic, Literal, NamedTuple, TypeVar
+from typing import Any, Final, Generic, Literal, NamedTuple, TypeVar
 
 from transforms.detect.signals import PatternSignals, Span, merge_bins
 from transforms.sketches import latency_quantile_us
@@ -253,13 +253,12 @@ def field_types(subject: Subject) -> dict[str, FieldType]:
 
 def fields_markdown() -> str:
     """The tables as they stand in docs/rules.md."""
-    tables = {
-        "every rule": WINDOW_FIELDS,
-        "`per: pattern` or `match`": PATTERN_FIELDS,
-        "`per: endpoint`": ENDPOINT_FIELDS,
-    }
-    lines: list[str] = []
-    for whose, fields in tables.items():
-        lines += ["", f"For {whose}:", "", "| field | type | meaning |", "| --- | --- | --- |"]
-        lines += [f"| `{name}` | {field.type} | {field.meaning} |" for name, field in fields.items()]
-    return "\n".join(lines).strip() + "\n"
+    lines = _markdown("every rule", WINDOW_FIELDS)
+    lines += _markdown("`per: pattern` or `match`", PATTERN_FIELDS)
+    lines += _markdown("`per: endpoint`", ENDPOINT_FIELDS)
+    return "\n".join(lines) + "\n"
+
+
+def _markdown(whose: str, fields: Mapping[str, Field[Any]]) -> list[str]:
+    rows = [f"| `{name}` | {field.type} | {field.meaning} |" for name, field in fields.items()]
+    return ["", f"For {whose}:", "", "| field | type | meaning |", "| --- | --- | --- |", *rows]

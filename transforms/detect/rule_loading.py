@@ -175,9 +175,10 @@ def _read_override(
             problems.append(Problem(content[key].line, f'rule "{name}": {key} {error}'))
             return None
     fields = {key: field for key, field in content.items() if key not in scope}
-    for key in ("name", "per", "overrides"):
-        if (field := fields.pop(key, None)) is not None:
-            problems.append(Problem(field.line, f'rule "{name}": an override cannot change {key}'))
+    fixed = {key: fields.pop(key) for key in ("name", "per", "overrides") if key in fields}
+    problems.extend(
+        Problem(field.line, f'rule "{name}": an override cannot change {key}') for key, field in fixed.items()
+    )
     lines = {key: field.line for key, field in fields.items()}
     override = Override(_read_changes(name, fields, problems), scope["tenant"], scope["service"])
     return override, {"": value.line, **lines}

@@ -7,27 +7,19 @@ before it (see `_is_due`), so that a replay and a late pane come to the same ano
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
 
-from transforms.detect.fields import (
-    ENDPOINT_FIELDS,
-    PATTERN_FIELDS,
-    WINDOW_FIELDS,
-    EndpointView,
-    FieldValue,
-    PatternView,
-)
+from transforms.detect.fields import EndpointView, PatternView
 from transforms.detect.history import WindowHistory
 from transforms.detect.rule_compiling import CompiledBook, CompiledRule, compile_book, render_description
 from transforms.detect.rule_model import RuleBook
-from transforms.detect.signals import Span, WindowSignals, signals_of
+from transforms.detect.signals import WindowSignals, signals_of
+from transforms.detect.timeline import Fields, Timeline
 from transforms.elements import (
     ANOMALY_SEVERITIES,
-    MICROSECONDS,
     WARNING,
     Anomaly,
     AnomalyMetric,
@@ -80,31 +72,6 @@ class _Subject(NamedTuple):
     pattern_ids: tuple[str, ...] = ()
 
 
-class _Fields(dict[str, FieldValue]):
-    """Values of fields by name, computed when they are asked for."""
-
-    def __init__(
-        self, span: Span, windows: _Fields | None = None, view: PatternView | EndpointView | None = None
-    ) -> None:
-        super().__init__()
-        self.span = span
-        self._windows = windows
-        self._view = view
-
-    def __missing__(self, name: str) -> FieldValue:
-        value: FieldValue
-        if isinstance(self._view, PatternView) and name in PATTERN_FIELDS:
-            value = PATTERN_FIELDS[name].compute(self._view)
-        elif isinstance(self._view, EndpointView) and name in ENDPOINT_FIELDS:
-            value = ENDPOINT_FIELDS[name].compute(self._view)
-        elif self._windows is not None:
-            value = self._windows[name]
-        else:
-            value = WINDOW_FIELDS[name].compute(self.span)
-        self[name] = value
-        return value
-
-
 class _Evaluation:
     """All rules of one service against one revision of a window."""
 
@@ -119,10 +86,8 @@ class _Evaluation:
         self._book = book
         self._summary = summary
         self._newest = newest
-        self._windows = [*past, newest]
-        self._starts = [window.window_start_us for window in self._windows]
+        self._timeline = Timeline(past, newest)
         self._floor = confidence_floor
-        self._fields: dict[tuple[int, int], _Fields | None] = {}
         self._levels: dict[tuple[str, _Subject, int], AnomalySeverity | None] = {}
         self._matched = self._match_patterns()
 
@@ -183,22 +148,9 @@ class _Evaluation:
 
     # ------------------------------------------------------------------------------ conditions
 
-    def _window_fields(self, back: int, over_seconds: int) -> _Fields | None:
-        """Fields of the span that ends with the window `back` before the newest; None if it is missing."""
-        key = (back, over_seconds)
-        if key not in self._fields:
-            newest_us = self._newest.window_start_us - back * self._newest.window_us
-            span_us = max(over_seconds * MICROSECONDS, self._newest.window_us)
-            end = bisect_right(self._starts, newest_us)
-            begin = bisect_left(self._starts, newest_us + self._newest.window_us - span_us)
-            is_there = end > 0 and self._starts[end - 1] == newest_us
-            span = Span(self._windows[begin:end], self._windows[:begin], span_us) if is_there else None
-            self._fields[key] = None if span is None else _Fields(span)
-        return self._fields[key]
-
-    def _fields_of(self, rule: CompiledRule, subject: _Subject, back: int) -> _Fields | None:
+    def _fields_of(self, rule: CompiledRule, subject: _Subject, back: int) -> Fields | None:
         """The fields as the rule sees them, or None where the subject does not occur often enough."""
-        windows = self._window_fields(back, rule.rule.over_seconds)
+        windows = self._timeline.fields(back, rule.rule.over_seconds)
         if windows is None or rule.subject == "window":
             return windows
         span = windows.span
@@ -214,7 +166,7 @@ class _Evaluation:
             first = self._summary.patterns.get(subject.pattern_ids[0], _NO_PATTERN)
             view = PatternView(span, subject.pattern_ids, first.text, first.exception)
         is_enough = view.count >= rule.rule.min_count and view.errors >= rule.rule.min_errors
-        return _Fields(span, windows, view) if is_enough else None
+        return Fields(span, windows, view) if is_enough else None
 
     def _level(self, rule: CompiledRule, subject: _Subject, back: int) -> AnomalySeverity | None:
         """Severity that the window `back` before the newest has, `for` aside; None if nothing holds."""
@@ -260,7 +212,7 @@ class _Evaluation:
     # ------------------------------------------------------------------------------- anomalies
 
     def _anomaly(
-        self, rule: CompiledRule, subject: _Subject, level: AnomalySeverity, fields: _Fields, left_out: int
+        self, rule: CompiledRule, subject: _Subject, level: AnomalySeverity, fields: Fields, left_out: int
     ) -> Anomaly:
         summary, detector = self._summary, f"rule:{rule.rule.name}"
         confidence = (
@@ -323,7 +275,7 @@ def _occurs(window: WindowSignals, pattern_ids: Sequence[str], *, needs_error: b
     return any(pattern is not None and (pattern.errors or not needs_error) for pattern in found)
 
 
-def _metric(rule: CompiledRule, name: str, level: AnomalySeverity, fields: _Fields) -> AnomalyMetric:
+def _metric(rule: CompiledRule, name: str, level: AnomalySeverity, fields: Fields) -> AnomalyMetric:
     scope, _, short = name.rpartition(".")
     usual = f"{scope}.usual_{short}" if scope else f"usual_{short}"
     baseline = float(fields[usual]) if usual in rule.fields else None

@@ -30,6 +30,7 @@ _MAX_PAIR_PATTERNS: Final = 200
 _MIN_CROWD: Final = 50  # patterns among which a word that only one in 50 has is rare
 _MAX_OPENINGS: Final = 16
 
+_REQUEST = re.compile(r"[A-Z]+ /")
 _DELIMITERS = re.compile(r"([\s=:,;()\[\]{}\"'|]+)")
 _IDENTIFIER_MARK = re.compile(r"<[a-z_*]+>|[._@$\\-]")
 
@@ -55,9 +56,13 @@ class Pattern(msgspec.Struct, array_like=True, gc=False):
 def split_words(text: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Words of `text` and the delimiters between them: white space and `=:,;()[]{}"'|`.
 
+    The shape of a request record is one word: routes are a closed vocabulary, never a variable.
+
     >>> split_words("user=bob (id <*>)")
     (('user', 'bob', 'id', '<*>', ''), ('=', ' (', ' ', ')'))
     """
+    if _REQUEST.match(text):
+        return (text,), ()
     parts = _DELIMITERS.split(text)
     return tuple(parts[::2]), tuple(parts[1::2])
 

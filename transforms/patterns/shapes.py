@@ -77,20 +77,31 @@ class ShapeMiner:
     def entry_shape(self, entry: LogEntry) -> Shape:
         """The shape of a log entry.
 
+        Of the record of a request: `<method> <route> <status class>` and what the proxy says of it.
         With an exception: of the first line of its message, with the exception's type behind it
-        unless the line names it. Without a message: `<method> <route> <status class>` of a request,
-        else what was called. An entry that says nothing has the shape "".
+        unless the line names it. Without a message: what was called. An entry that says nothing has
+        the shape "".
         """
         message = entry.message
+        if entry.endpoint and message.startswith(entry.endpoint):
+            return self._request_shape(entry)
         if not entry.exception and message:
             return self.shape(message)
         if not message:
-            status = f"{entry.http_status // 100}xx" if entry.http_status else ""
-            parts = [entry.endpoint or entry.method_name, status, entry.exception]
+            parts = [entry.endpoint or entry.method_name, _status_class(entry.http_status), entry.exception]
         else:
             text = self.shape(message)[1]
             parts = [text, "" if entry.exception in text else entry.exception]
-        name = " ".join(filter(None, parts))
+        return self._shape_of_name(" ".join(filter(None, parts)))
+
+    def _request_shape(self, entry: LogEntry) -> Shape:
+        # Parse wrote `<endpoint> <status> <detail>` and has masked the endpoint's ids already: the
+        # route says more than a mask of it would.
+        detail = entry.message.removeprefix(entry.endpoint).removeprefix(f" {entry.http_status}")
+        parts = [entry.endpoint, _status_class(entry.http_status), self.shape(detail)[1] if detail else ""]
+        return self._shape_of_name(" ".join(filter(None, parts)))
+
+    def _shape_of_name(self, name: str) -> Shape:
         found = self._entries.get(name)
         if found is None:
             if len(self._entries) >= _MEMO_MASKED:
@@ -106,6 +117,10 @@ class ShapeMiner:
                 self._masked.clear()
             found = self._masked[masked] = _named(finish_mask(masked))
         return found
+
+
+def _status_class(http_status: int) -> str:
+    return f"{http_status // 100}xx" if http_status else ""
 
 
 def _cut(plain: bytes) -> bytes:

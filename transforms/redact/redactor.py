@@ -36,29 +36,25 @@ _INVISIBLE_HINT: Final = rb"\xc2\xad|\xe2\x80[\x8b-\x8f]|\xe2\x81[\xa0-\xa4]|\xe
 
 _PASSES: Final = 6
 _MEMO_ENTRIES: Final = 50_000
-_SHORT: Final = 256
+_LONGEST_REMEMBERED: Final = 1024
 _SET_MEMORY: Final = 64 << 20
 _FIELD_SEPARATOR: Final = "\x1f"
 
-TEXT_FIELDS: Final = (
-    "message",
+CONTEXT_FIELDS: Final = (
     "service",
-    "insert_id",
     "log_name",
     "endpoint",
     "instance",
     "revision",
-    "trace_id",
-    "span_id",
-    "parent_span_id",
     "method_name",
     "peer_service",
-    "exception",
-    "frames",
     "deploy",
-    "shape",
+    "exception",
 )
-"""Fields of LogEntry searched for credentials. `principal` and `remote_ip` are replaced as a whole."""
+"""Texts of a LogEntry that repeat from line to line: remembered together."""
+
+LINE_FIELDS: Final = ("message", "insert_id", "trace_id", "span_id", "parent_span_id", "frames", "shape")
+"""Texts that each line has of its own. `principal` and `remote_ip` are replaced as a whole."""
 
 _NOT_ADDRESSES: Final = frozenset(
     {"private", "gce-internal-ip", "unknown", "-"}
@@ -78,6 +74,7 @@ class Redactor:
     def __init__(self, settings: RedactSettings) -> None:
         self._mint = PlaceholderMint(settings)
         self._memo: dict[tuple[str, str, str], str] = {}
+        self._contexts: dict[tuple[str, ...], list[tuple[str, str]]] = {}
         self._hints = _hint_set([*(family.hint for family in BUILTIN_FAMILIES), _INVISIBLE_HINT])
         self._operators = [
             _operator_family(pattern.kind, pattern.compile()) for pattern in settings.operator_patterns
@@ -100,9 +97,10 @@ class Redactor:
         except UnicodeEncodeError:
             data = text.encode("utf-8", "replace")
             text = data.decode()
-        if not self._is_suspicious(data):
+        due = self._due_families(data)
+        if due is None:
             return text
-        redacted = self._redact(tenant_id, data)
+        redacted = self._redact(tenant_id, data, due)
         return text if redacted == data else redacted.decode()
 
     def cut_text(self, tenant_id: str, text: str) -> str:
@@ -138,26 +136,28 @@ class Redactor:
     def batch(self, batch: LogBatch) -> LogBatch:
         """Redact every stored text of `batch` in place, dead letters included, and return it."""
         match, operator_hints = self._hints, self._operator_hints
-        known, remember = self._memo.get, self._remembered
+        contexts, known = self._contexts.get, self._memo.get
         for entry in batch.entries:
             tenant_id = entry.tenant_id
+            context = _context(entry)
+            changes = contexts(context)
+            for name, value in self._context_changes(context) if changes is None else changes:
+                setattr(entry, name, value)
             if address := entry.remote_ip:
-                entry.remote_ip = known(("remote_ip", tenant_id, address)) or remember(
-                    "remote_ip", tenant_id, address
-                )
+                key = ("remote_ip", tenant_id, address)
+                entry.remote_ip = known(key) or self._remember(key)
             if principal := entry.principal:
-                entry.principal = known(("principal", tenant_id, principal)) or remember(
-                    "principal", tenant_id, principal
-                )
-            # One look at all fields together costs less than a look at each.
-            joined = _FIELD_SEPARATOR.join(_text_fields(entry))
+                key = ("principal", tenant_id, principal)
+                entry.principal = known(key) or self._remember(key)
+            # One look at the line's fields together costs less than a look at each.
+            joined = _FIELD_SEPARATOR.join(_line_fields(entry))
             try:
                 data = joined.encode()
             except UnicodeEncodeError:
-                self._redact_fields(entry)
+                self._redact_line(entry)
                 continue
             if match(data) or (operator_hints is not None and operator_hints(data)):
-                self._redact_fields(entry)
+                self._redact_line(entry)
         batch.dead_letters = [self.dead_letter(letter) for letter in batch.dead_letters]
         return batch
 
@@ -177,41 +177,52 @@ class Redactor:
             payload=self.cut_text(tenant_id, letter.payload),
         )
 
-    def _redact_fields(self, entry: LogEntry) -> None:
-        for name in TEXT_FIELDS:
-            value = getattr(entry, name)
-            if value:
-                setattr(entry, name, self._remembered("text", entry.tenant_id, value))
+    def _redact_line(self, entry: LogEntry) -> None:
+        entry.message = self.text(entry.tenant_id, entry.message)
+        _, *rest = _line_fields(entry)
+        joined = _FIELD_SEPARATOR.join(rest)
+        if self.text(entry.tenant_id, joined) is joined:
+            return  # mostly it is the message
+        for name in LINE_FIELDS[1:]:
+            setattr(entry, name, self.text(entry.tenant_id, getattr(entry, name)))
 
-    def _remembered(self, method: str, tenant_id: str, value: str) -> str:
-        """What the method of that name makes of `value`, remembered for short values."""
-        if len(value) > _SHORT:
-            return str(getattr(self, method)(tenant_id, value))
-        key = (method, tenant_id, value)
-        redacted = self._memo.get(key)
-        if redacted is None:
+    def _context_changes(self, context: tuple[str, ...]) -> list[tuple[str, str]]:
+        """Names and redacted values of those context fields that redaction changes."""
+        tenant_id, *values = context
+        redacted = [self.text(tenant_id, value) for value in values]
+        changes = [
+            (name, new) for name, old, new in zip(CONTEXT_FIELDS, values, redacted, strict=True) if new != old
+        ]
+        if sum(map(len, context)) <= _LONGEST_REMEMBERED:
+            if len(self._contexts) >= _MEMO_ENTRIES:
+                self._contexts.clear()
+            self._contexts[context] = changes
+        return changes
+
+    def _remember(self, key: tuple[str, str, str]) -> str:
+        """What the method `key[0]` makes of tenant `key[1]`'s value `key[2]`, remembered if short."""
+        method, tenant_id, value = key
+        redacted = (
+            self.principal(tenant_id, value) if method == "principal" else self.remote_ip(tenant_id, value)
+        )
+        if len(value) <= _LONGEST_REMEMBERED:
             if len(self._memo) >= _MEMO_ENTRIES:
                 self._memo.clear()
-            redacted = self._memo[key] = getattr(self, method)(tenant_id, value)
+            self._memo[key] = redacted
         return redacted
 
     def _whole(self, tenant_id: str, kind: str, value: str) -> str:
         return self._mint.mint(tenant_id, kind, value.encode("utf-8", "replace")).decode()
 
-    def _is_suspicious(self, data: bytes) -> bool:
-        return bool(self._hints(data)) or (
-            self._operator_hints is not None and bool(self._operator_hints(data))
-        )
-
-    def _redact(self, tenant_id: str, data: bytes) -> bytes:
-        once = self._redact_until_stable(tenant_id, data)
+    def _redact(self, tenant_id: str, data: bytes, due: list[Family]) -> bytes:
+        once = self._redact_until_stable(tenant_id, data, due)
         if once.isascii():
             return once
         visible = once.decode().translate(_INVISIBLE).encode()
-        again = self._redact_until_stable(tenant_id, visible)
+        again = self._redact_until_stable(tenant_id, visible, self._due_families(visible))
         return once if again == visible else again
 
-    def _redact_until_stable(self, tenant_id: str, data: bytes) -> bytes:
+    def _redact_until_stable(self, tenant_id: str, data: bytes, due: list[Family] | None) -> bytes:
         """Passes until one changes nothing, which is what makes redaction idempotent.
 
         Each pass leaves fewer bytes outside placeholders. A text made to need many passes is
@@ -224,24 +235,27 @@ class Redactor:
             return stash.mark(mint(tenant_id, kind, stash.show(value)))
 
         hidden = stash.hide(data)
+        if hidden is not data:
+            due = self._due_families(hidden)
         for _ in range(_PASSES):
             before = hidden
-            for family in self._due_families(hidden):
+            for family in due or ():
                 hidden = replace_findings(family, hidden, replace)
             if hidden is before:
                 return stash.show(hidden)
+            due = self._due_families(hidden)
         return self._mint.mint(tenant_id, "text", data)
 
-    def _due_families(self, data: bytes) -> list[Family]:
+    def _due_families(self, data: bytes) -> list[Family] | None:
+        """Families whose hints fire, in the order of their work; None when there is nothing at all."""
         hints = self._hints(data)
-        if not hints and self._operator_hints is None:
-            return []
+        operators = self._operator_hints(data) if self._operator_hints is not None else ()
+        if not hints and not operators:
+            return None
         families = [BUILTIN_FAMILIES[i] for i in sorted(hints) if i < len(BUILTIN_FAMILIES)]
-        if self._operator_hints is not None:
-            secrets_due = sum(i < _FIRST_PERSONAL for i in hints)
-            families[secrets_due:secrets_due] = [
-                self._operators[i] for i in sorted(self._operator_hints(data))
-            ]
+        if operators:
+            first_personal = sum(i < _FIRST_PERSONAL for i in hints)
+            families[first_personal:first_personal] = [self._operators[i] for i in sorted(operators)]
         return families
 
 
@@ -254,24 +268,30 @@ _ADDRESS: Final = re2.compile(
 )
 
 
-def _text_fields(entry: LogEntry) -> tuple[str, ...]:
-    # the same as TEXT_FIELDS, spelled out: attrgetter and a loop take twice as long
+# The fields spelled out: a loop over the names takes twice as long. A test holds them to the names.
+def _context(entry: LogEntry) -> tuple[str, ...]:
     return (
-        entry.message,
+        entry.tenant_id,
         entry.service,
-        entry.insert_id,
         entry.log_name,
         entry.endpoint,
         entry.instance,
         entry.revision,
+        entry.method_name,
+        entry.peer_service,
+        entry.deploy,
+        entry.exception,
+    )
+
+
+def _line_fields(entry: LogEntry) -> tuple[str, ...]:
+    return (
+        entry.message,
+        entry.insert_id,
         entry.trace_id,
         entry.span_id,
         entry.parent_span_id,
-        entry.method_name,
-        entry.peer_service,
-        entry.exception,
         entry.frames,
-        entry.deploy,
         entry.shape,
     )
 

@@ -25,7 +25,7 @@ MAX_EXAMPLE_CHARACTERS: Final = 500
 
 _NS_PER_MINUTE: Final = 60_000_000_000
 _MIX: Final = 0x9E3779B97F4A7C15  # 2^64 / golden ratio: Fibonacci hashing
-_MASK: Final = (1 << 64) - 1
+_MASK: Final = (1 << 63) - 1  # tables hold signed integers
 
 
 def summarize_entries(
