@@ -39,7 +39,9 @@ app.command("simulate")(simulate)
 
 @app.command()
 def demo(
-    folder: Annotated[Path, typer.Option("--out", help="Folder for the logs, the store and the report.")] = Path("demo"),
+    folder: Annotated[
+        Path, typer.Option("--out", help="Folder for the logs, the store and the report.")
+    ] = Path("demo"),
     seed: Annotated[int, typer.Option(help="Another seed makes other logs and faults.")] = 1,
 ) -> None:
     """Simulate half an hour of a small shop with faults, find them, and write a report."""

@@ -90,11 +90,14 @@ def _fault_table(matched: MatchReport) -> Table:
 
 
 def _why_not(result: FaultResult) -> str:
-    return "not found" if result.fault.detectable_by == "rules" else "not seen by rules: needs learned detection"
+    return (
+        "not found" if result.fault.detectable_by == "rules" else "not seen by rules: needs learned detection"
+    )
 
 
 def _say_what_next(console: Console, store: str, report: str) -> None:
-    console.print(f"""
+    console.print(
+        f"""
 Look:     open {report} in a browser
           .venv/bin/aiops show anomalies --store {store} --severity high
           .venv/bin/aiops show patterns --store {store} --service payment
@@ -103,4 +106,6 @@ Your own logs, one LogEntry of JSON a line (.gz, .zst, globs and - for stdin wor
           gcloud logging read 'timestamp>="2026-01-01T00:00:00Z"' --format json | jq -c '.[]' > logs.ndjson
           .venv/bin/aiops run --input logs.ndjson --store mine.duckdb
           .venv/bin/aiops report --store mine.duckdb --out mine.html
-""", highlight=False)
+""",
+        highlight=False,
+    )

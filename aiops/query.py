@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -85,8 +85,10 @@ def newest_event(store: DuckDBStore) -> datetime:
     return newest or datetime.now(UTC)
 
 
-def find_anomalies(store: DuckDBStore, filters: Filters, *, withdrawn: bool = False) -> Found:
-    """Anomalies, the newest first; withdrawn ones only where asked for."""
+def find_anomalies(
+    store: DuckDBStore, filters: Filters, *, withdrawn: bool = False, columns: Sequence[str] = ("*",)
+) -> Found:
+    """Anomalies, the newest first; withdrawn ones only where asked for. `columns` are names, never input."""
     return _find(
         store,
         "current_anomalies",
@@ -100,6 +102,7 @@ def find_anomalies(store: DuckDBStore, filters: Filters, *, withdrawn: bool = Fa
             ("status != $withdrawn", "withdrawn", None if withdrawn else "withdrawn"),
         ],
         filters.limit,
+        columns=columns,
     )
 
 
@@ -209,17 +212,19 @@ def _find(
     limit: int | None,
     *,
     parameters: dict[str, object] | None = None,
+    columns: Sequence[str] = ("*",),
 ) -> Found:
     used = [condition for condition in conditions if condition[2] is not None]
     where = " AND ".join(sql for sql, _, _ in used) or "true"
     values = {**(parameters or {}), **{name: value for _, name, value in used}}
     # Everything put into the SQL is a constant of this module; values are parameters.
     selected = f"FROM {source} AS found WHERE {where}"
+    select = f"SELECT {', '.join(columns)} {selected}"
     if limit is None:
-        rows = store.query(f"SELECT * {selected} ORDER BY {order}", values)
+        rows = store.query(f"{select} ORDER BY {order}", values)
         return Found(rows, len(rows))
     total = store.query(f"SELECT count(*) AS total {selected}", values)[0]["total"]
-    rows = store.query(f"SELECT * {selected} ORDER BY {order} LIMIT $limit", {**values, "limit": limit})
+    rows = store.query(f"{select} ORDER BY {order} LIMIT $limit", {**values, "limit": limit})
     return Found(rows, total)
 
 

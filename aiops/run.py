@@ -63,5 +63,6 @@ def reading_progress(console: Console) -> Iterator[None]:
             done.set()
             ticker.join()
     console.print(
-        f"Read {READ_PROGRESS.lines - lines_before:,} lines in {time.monotonic() - started:.1f} s.", highlight=False
+        f"Read {READ_PROGRESS.lines - lines_before:,} lines in {time.monotonic() - started:.1f} s.",
+        highlight=False,
     )

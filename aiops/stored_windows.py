@@ -11,8 +11,8 @@ from transforms.elements import SEVERITY_NUMBERS, Example, PatternStats, Request
 from transforms.sketches import distinct_add, latency_bin
 
 APPROXIMATED: Final = (
-    "From stored windows: latency is rebuilt from its 50th, 95th and 99th percentiles, that of endpoints from "
-    "the 95th alone; distinct users and addresses of several windows are taken to be the same ones, and "
+    "From stored windows: latency is rebuilt from its 50th, 95th and 99th percentiles, that of endpoints "
+    "from the 95th alone; distinct users and addresses of several windows are taken to be the same ones, and "
     "roll-outs are not known. All else is exact."
 )
 

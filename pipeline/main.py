@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import apache_beam as beam
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.direct.direct_runner import BundleBasedDirectRunner
-from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner, worker_handlers
 from apache_beam.runners.runner import PipelineResult, PipelineRunner
 
 from pipeline.graph import GraphSettings, build_graph
@@ -34,9 +35,10 @@ def run_job(settings: Settings, options: PipelineOptions) -> PipelineResult:
     """Run the job; returns when it has ended, or been launched where it does not run here."""
     pipeline = beam.Pipeline(runner=choose_runner(settings), options=options)
     build_job(pipeline, settings)
-    result = pipeline.run()
-    if settings.runner == "DirectRunner":
-        result.wait_until_finish()
+    with _without_state_cache():
+        result = pipeline.run()
+        if settings.runner == "DirectRunner":
+            result.wait_until_finish()
     return result
 
 
@@ -100,3 +102,15 @@ def _kind_and_pattern(text: str) -> tuple[str, str]:
     if not separator:
         raise OptionsError(f"--redact_patterns {text}: write kind=RE2, e.g. customer=CU-[0-9]{{8}}")
     return kind, pattern
+
+
+@contextmanager
+def _without_state_cache() -> Iterator[None]:
+    # The local runner's cache measures the size of every object put into it, which costs twice as
+    # much as the whole job; all state is in this process anyway.
+    size = worker_handlers.STATE_CACHE_SIZE_MB
+    worker_handlers.STATE_CACHE_SIZE_MB = 0
+    try:
+        yield
+    finally:
+        worker_handlers.STATE_CACHE_SIZE_MB = size

@@ -89,6 +89,14 @@ def test_entries_of_tenants_in_one_batch_use_their_own_keys() -> None:
     assert one.principal != other.principal
 
 
+def test_a_token_cut_at_the_end_of_a_short_field_is_found() -> None:
+    """Fields are searched together, but redacted one by one: each has an end of its own."""
+    cut = "gh" + "p_Q7w"
+    batch = REDACTOR.batch(LogBatch([entry(insert_id=cut, span_id="a\ud800", revision=cut)]))
+    row = batch.entries[0]
+    assert (shapes(row.insert_id), row.span_id, shapes(row.revision)) == ("<key>", "a?", "<key>")
+
+
 def test_operator_patterns_reach_every_field() -> None:
     """An operator's id is found where the built-in prefilter sees nothing."""
     redactor = Redactor(

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from transforms.detect.conditions import Condition
 from transforms.detect.history import TrackHistory, WindowHistory
 from transforms.detect.rule_loading import builtin_rules, load_rules
 from transforms.detect.rule_model import RuleBook
@@ -329,3 +330,42 @@ def test_a_book_survives_encoding() -> None:
     copy = msgspec.msgpack.decode(msgspec.msgpack.encode(book), type=RuleBook)
     assert copy == book
     assert run(copy, window(errors=50)) == run(book, window(errors=50))
+
+
+CONDITIONS = st.recursive(
+    st.sampled_from(
+        ["errors > 3", "lines / errors > 2", 'pattern.text == "a && b"', "warnings < 2", "pattern.is_new"]
+    ),
+    lambda inner: st.one_of(
+        st.tuples(inner, inner).map(" && ".join),
+        st.tuples(inner, inner).map(" || ".join),
+        st.tuples(inner, inner, inner).map(lambda parts: f"{parts[0]} ? {parts[1]} : {parts[2]}"),
+        inner.map(lambda part: f"({part})"),
+    ),
+    max_leaves=6,
+)
+
+
+@given(CONDITIONS, st.integers(0, 6), st.integers(0, 3), st.sampled_from(["a && b", "c"]), st.booleans())
+def test_a_conjunction_taken_apart_means_the_same(
+    text: str,
+    errors: int,
+    warnings: int,
+    found: str,
+    is_new: bool,  # noqa: FBT001
+) -> None:
+    """Evaluating part by part gives what CEL gives for the whole."""
+    condition = Condition(text, "pattern")
+    fields = {
+        "errors": errors,
+        "lines": 5,
+        "warnings": warnings,
+        "pattern.text": found,
+        "pattern.is_new": is_new,
+    }
+    assert condition.holds(fields) is (condition._evaluate(fields) is True)
+
+
+def test_a_comment_is_no_part_of_a_condition() -> None:
+    """What stands behind // is not evaluated."""
+    assert Condition("errors > 1 // && warnings > 2", "window").holds({"errors": 2, "warnings": 0})

@@ -16,6 +16,16 @@ LONGEST_PAUSE: Final = timedelta(minutes=5)
 """Windows without an anomaly that an episode may have in between, as a time."""
 
 _SAME_EPISODE: Final = ("tenant_id", "service", "endpoint", "anomaly_type", "detector", "signal")
+EPISODE_COLUMNS: Final = (
+    *_SAME_EPISODE,
+    "anomaly_id",
+    "anomaly_severity",
+    "confidence_score",
+    "below_confidence_floor",
+    "window_start",
+    "window_end",
+)
+"""What of an anomaly its episode needs: all but the heavy evidence."""
 
 Item = TypeVar("Item")
 
@@ -53,8 +63,8 @@ def gather_episodes(anomalies: Iterable[Row]) -> list[Episode]:
     for row in sorted(anomalies, key=lambda row: (row["window_start"], row["anomaly_id"])):
         groups.setdefault(tuple(row[name] for name in _SAME_EPISODE), []).append(row)
     episodes = [_episode(run) for rows in groups.values() for run in _runs(rows)]
-    order: Callable[[Episode], tuple[str, str, str]] = lambda e: (e.tenant, e.service, e.worst_id)  # noqa: E731
-    return sorted(sorted(episodes, key=order), key=lambda episode: episode.importance, reverse=True)
+    episodes.sort(key=lambda episode: (episode.tenant, episode.service, episode.worst_id))
+    return sorted(episodes, key=lambda episode: episode.importance, reverse=True)
 
 
 def _runs(rows: list[Row]) -> list[list[Row]]:

@@ -17,7 +17,7 @@ from aiops.query import (
     sum_ledger,
 )
 from aiops.report.charts import TimeAxis, make_axis
-from aiops.report.episodes import SEVERITY_RANKS, Episode, fair_share, gather_episodes
+from aiops.report.episodes import EPISODE_COLUMNS, SEVERITY_RANKS, Episode, fair_share, gather_episodes
 from pipeline.duckdb_store import DuckDBStore, Row
 
 MOST_EPISODES: Final = 150
@@ -38,7 +38,8 @@ class ServiceLine:
     service: str
     lines: int
     errors: int
-    health: float | None  # of the last window with lines
+    health: float | None  # of the last window
+    is_silent: bool  # no lines in the last window
     p95_ms: float | None  # the highest of a window
     bucket_lines: list[int]
     bucket_errors: list[int]
@@ -82,11 +83,11 @@ def gather_report(store: DuckDBStore, tenant: str | None = None, since: str | No
     """
     start = parse_since(since, newest_event(store)) if since else None
     _select_windows(store, tenant, start)
-    anomalies = find_anomalies(store, Filters(tenant=tenant, since=since)).rows
+    anomalies = find_anomalies(store, Filters(tenant=tenant, since=since), columns=EPISODE_COLUMNS).rows
     sure = [row for row in anomalies if not row["below_confidence_floor"]]
     every_episode = gather_episodes(anomalies)
     episodes = fair_share(every_episode, lambda episode: episode.tenant, MOST_EPISODES)
-    worst = {episode.worst_id for episode in episodes}
+    worst = [episode.worst_id for episode in episodes]
     totals = store.query(
         "SELECT min(window_start) AS first, max(window_end) AS last, CAST(coalesce(sum(lines), 0) AS BIGINT) "
         "AS lines, CAST(coalesce(sum(errors), 0) AS BIGINT) AS errors FROM report_windows"
@@ -111,7 +112,7 @@ def gather_report(store: DuckDBStore, tenant: str | None = None, since: str | No
         services_with_anomalies=len({(row["tenant_id"], row["service"]) for row in sure}),
         latest_anomaly=max((row["window_end"] for row in sure), default=None),
         episodes=episodes,
-        details={row["anomaly_id"]: row for row in anomalies if row["anomaly_id"] in worst},
+        details=_details(store, worst),
         axis=axis,
         undrawn_windows=undrawn,
         service_lines=service_lines,
@@ -130,6 +131,13 @@ def gather_report(store: DuckDBStore, tenant: str | None = None, since: str | No
             "unbalanced minutes": max(0, len(unbalanced) - MOST_MINUTES),
         },
     )
+
+
+def _details(store: DuckDBStore, anomaly_ids: list[str]) -> dict[str, Row]:
+    rows = store.query(
+        "SELECT * FROM current_anomalies WHERE list_contains($ids, anomaly_id)", {"ids": anomaly_ids}
+    )
+    return {row["anomaly_id"]: row for row in rows}
 
 
 def _select_windows(store: DuckDBStore, tenant: str | None, start: datetime | None) -> None:
@@ -166,7 +174,8 @@ def _service_lines(
 ) -> tuple[list[ServiceLine], int]:
     rows = store.query(
         """SELECT tenant_id, service, CAST(sum(lines) AS BIGINT) AS lines,
-                  CAST(sum(errors) AS BIGINT) AS errors, arg_max(health_score, window_start) AS health, max(latency_p95_ms) AS p95_ms
+                  CAST(sum(errors) AS BIGINT) AS errors, arg_max_null(health_score, window_start) AS health,
+                  arg_max(lines, window_start) = 0 AS is_silent, max(latency_p95_ms) AS p95_ms
            FROM report_windows GROUP BY ALL ORDER BY tenant_id, service"""
     )
     if axis is None:
@@ -189,7 +198,7 @@ def _service_lines(
         figures = buckets[key]
         lines.append(
             ServiceLine(
-                *key, row["lines"], row["errors"], row["health"], row["p95_ms"],
+                *key, row["lines"], row["errors"], row["health"], row["is_silent"], row["p95_ms"],
                 [figure[0] for figure in figures], [figure[1] for figure in figures],
                 [figure[2] for figure in figures], numbered.get(key, []),
             )

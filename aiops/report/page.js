@@ -77,7 +77,8 @@
     const width = tip.offsetWidth, height = tip.offsetHeight, x = box.left + share * box.width;
     const left = x + 14 + width > innerWidth ? x - 14 - width : x + 14;
     tip.style.left = `${Math.max(4, Math.min(left, innerWidth - width - 4))}px`;
-    tip.style.top = `${Math.max(4, Math.min(box.top + 8, innerHeight - height - 4))}px`;
+    const above = innerWidth < 600 ? box.top - height - 6 : box.top + 8; // beside the pointer, or clear of the finger
+    tip.style.top = `${Math.max(4, Math.min(above, innerHeight - height - 4))}px`;
   };
   const hide = (chart) => {
     chart.querySelector(".cursor").setAttribute("visibility", "hidden");
@@ -105,5 +106,5 @@
   document.addEventListener("pointerdown", (event) => {
     if (!event.target.closest(".chart")) for (const chart of all(".chart")) hide(chart);
   });
-  addEventListener("scroll", () => { tip.hidden = true; }, { passive: true });
+  addEventListener("scroll", () => { for (const chart of all(".chart")) hide(chart); }, { passive: true });
 })();

@@ -22,8 +22,8 @@ from pipeline.duckdb_store import Row
 
 EXAMPLE_CHARACTERS: Final = 1_000
 TEXT_CHARACTERS: Final = 600
-DETAIL_BYTES: Final = 2_000_000
-"""Budget for the details of all episodes; those past it are shown without example lines."""
+DETAIL_BYTES: Final = 1_200_000
+"""Budget for the details of all episodes; those past it are shown shorter and without example lines."""
 
 _EVIDENCE: Final = 4
 _EXAMPLES: Final = 3
@@ -133,37 +133,38 @@ def _details(data: ReportData) -> list[Row]:
     budget = DETAIL_BYTES
     details = []
     for episode in data.episodes:
-        row = _clip(data.details[episode.worst_id], examples=budget > 0)
+        row = _clip(data.details[episode.worst_id], in_full=budget > 0)
         budget -= len(escape(json.dumps(row, default=str, ensure_ascii=False)).encode("utf-8", "replace"))
         details.append(row)
     return details
 
 
-def _clip(row: Row, *, examples: bool) -> Row:
+def _clip(row: Row, *, in_full: bool) -> Row:
+    limit = TEXT_CHARACTERS if in_full else TEXT_CHARACTERS // 4
     evidence = [
         {
-            "pattern": _shown(item["pattern"], TEXT_CHARACTERS),
+            "pattern": _shown(item["pattern"], limit),
             "count": item["count"],
             "examples": [
                 _shown(example["message"], EXAMPLE_CHARACTERS) for example in item["examples"][:_EXAMPLES]
             ]
-            if examples
+            if in_full
             else [],
         }
         for item in row["evidence"][:_EVIDENCE]
     ]
     return {
         "anomaly_id": row["anomaly_id"],
-        "description": _shown(row["description"], TEXT_CHARACTERS),
+        "description": _shown(row["description"], limit),
         "detector": _shown(row["detector"], 120),
         "rules_version": _shown(row["rules_version"], 64),
         "confidence": row["confidence_score"],
         "metrics": row["metrics"][:12],
         "evidence": evidence,
         "more_evidence": max(0, len(row["evidence"]) - _EVIDENCE),
-        "without_examples": not examples,
-        "actions": [_shown(action, TEXT_CHARACTERS) for action in row["recommended_actions"][:_ACTIONS]],
-        "gemini": _shown(row["gemini_analysis"], 2_000),
+        "without_examples": not in_full,
+        "actions": [_shown(action, limit) for action in row["recommended_actions"][:_ACTIONS]],
+        "gemini": _shown(row["gemini_analysis"], 3 * limit),
     }
 
 

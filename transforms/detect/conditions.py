@@ -34,6 +34,7 @@ _OVERLOAD: Final = re.compile(r"no matching overload for '([^']+)' applied to '\
 _MESSAGE: Final = re.compile(r"<input>:(\d+):(\d+): (.*)")
 _NAME: Final = re.compile(r"[a-z_][a-z0-9_]*(?:\.[a-z_][a-z0-9_]*)?", re.IGNORECASE)
 _STRING: Final = re.compile(r"""r?("(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*')""")
+_TOKEN: Final = re.compile(rf"{_STRING.pattern}|&&|\|\||[?()\[\]{{}}]")
 
 
 class ConditionError(ValueError):
@@ -64,8 +65,14 @@ class Condition:
         except RuntimeError:
             raise ConditionError("takes too many steps to evaluate; use fewer nested macros") from None
 
+        parts = split_conjunction(text)
+        # Part by part, so that what is costly is computed only where what stands before it holds.
+        self._parts = tuple(Condition(part, subject) for part in parts) if len(parts) > 1 else ()
+
     def holds(self, fields: Mapping[str, FieldValue]) -> bool:
         """Whether the condition is true; one that fails, as by dividing by 0, is not."""
+        if self._parts:
+            return all(part.holds(fields) for part in self._parts)
         return self._evaluate(fields) is True
 
     def number(self, fields: Mapping[str, FieldValue]) -> float:
@@ -78,6 +85,31 @@ class Condition:
             return self._expression.eval(data={name: fields[name] for name in self.fields}).plain_value()
         except RuntimeError:  # the budget of steps, spent on a value that the trial did not have
             return None
+
+
+def split_conjunction(text: str) -> list[str]:
+    """The parts of `a && b && c`; the whole where && is not the outermost operator.
+
+    >>> split_conjunction('a > 1 && (b || c) && d == "&&"')
+    ['a > 1', '(b || c)', 'd == "&&"']
+    """
+    if (
+        "//" in text or '"""' in text or "'''" in text
+    ):  # comments and long strings are not worth telling apart
+        return [text]
+    parts, depth, begin = [], 0, 0
+    for token in _TOKEN.finditer(text):
+        mark = token[0]
+        if mark in "([{":
+            depth += 1
+        elif mark in ")]}":
+            depth -= 1
+        elif depth == 0 and mark in ("||", "?"):
+            return [text]
+        elif depth == 0 and mark == "&&":
+            parts.append(text[begin : token.start()].strip())
+            begin = token.end()
+    return [*parts, text[begin:].strip()]
 
 
 def named_fields(text: str, subject: Subject) -> tuple[str, ...]:

@@ -180,11 +180,16 @@ class Redactor:
     def _redact_line(self, entry: LogEntry) -> None:
         entry.message = self.text(entry.tenant_id, entry.message)
         _, *rest = _line_fields(entry)
-        joined = _FIELD_SEPARATOR.join(rest)
-        if self.text(entry.tenant_id, joined) is joined:
+        if self._is_clean(_FIELD_SEPARATOR.join(rest)):
             return  # mostly it is the message
         for name in LINE_FIELDS[1:]:
             setattr(entry, name, self.text(entry.tenant_id, getattr(entry, name)))
+
+    def _is_clean(self, text: str) -> bool:
+        try:
+            return self._due_families(text.encode()) is None
+        except UnicodeEncodeError:
+            return False
 
     def _context_changes(self, context: tuple[str, ...]) -> list[tuple[str, str]]:
         """Names and redacted values of those context fields that redaction changes."""
