@@ -60,7 +60,7 @@ class ReadLogFiles(beam.PTransform):
 
     def expand(self, root: beam.pvalue.PBegin) -> beam.PCollection:
         reader = _ReadLines(self.max_line_bytes, self.tenant_id)
-        return root | "Files" >> beam.Create(match_files(self.patterns)) | "ReadLines" >> beam.ParDo(reader)
+        return root | "Files" >> beam.Create(match_files(self.patterns)) | "ReadLines" >> beam.ParDo(reader).with_output_types(PayloadBatch)
 
 
 @dataclass(eq=False)
@@ -81,7 +81,7 @@ class ReadLogMessages(beam.PTransform):
             >> ReadFromPubSub(
                 subscription=self.subscription, with_attributes=True, timestamp_attribute=TIMESTAMP_ATTRIBUTE
             )
-            | "GatherMessages" >> beam.ParDo(GatherMessages(self.tenant_id))
+            | "GatherMessages" >> beam.ParDo(GatherMessages(self.tenant_id)).with_output_types(PayloadBatch)
         )
 
 

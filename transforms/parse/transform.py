@@ -26,9 +26,8 @@ class ParseLogEntries(beam.PTransform):
     settings: ParseSettings
 
     def expand(self, payloads: beam.PCollection) -> beam.pvalue.DoOutputsTuple:
-        return payloads | "ParseBatch" >> beam.ParDo(_ParseBatch(self.settings)).with_outputs(
-            LEDGER, main=BATCHES
-        )
+        parse = beam.ParDo(_ParseBatch(self.settings)).with_output_types(LogBatch, **{LEDGER: LedgerEntry})
+        return payloads | "ParseBatch" >> parse.with_outputs(LEDGER, main=BATCHES)
 
 
 class _ParseBatch(beam.DoFn):

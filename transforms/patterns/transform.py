@@ -18,7 +18,7 @@ class MinePatterns(beam.PTransform):
     """LogBatch → the same LogBatch, with shape_id and shape of every entry set in place."""
 
     def expand(self, batches: beam.PCollection) -> beam.PCollection:
-        return batches | "Mine" >> beam.ParDo(_MineDoFn())
+        return batches | "Mine" >> beam.ParDo(_MineDoFn()).with_output_types(LogBatch)
 
 
 @dataclass(eq=False)

@@ -8,7 +8,7 @@ from typing import Final
 
 import apache_beam as beam
 
-from transforms.elements import LogBatch
+from transforms.elements import DeadLetter, LogBatch
 from transforms.redact.redactor import Redactor
 from transforms.redact.settings import RedactSettings
 
@@ -29,9 +29,9 @@ class RedactLogBatches(beam.PTransform):
         super().__init__()
 
     def expand(self, batches: beam.PCollection[LogBatch]) -> beam.pvalue.DoOutputsTuple:
-        return batches | "Redact" >> beam.ParDo(_RedactDoFn(self.settings)).with_outputs(
-            DEAD_LETTERS, main="batches"
-        )
+        redact = beam.ParDo(_RedactDoFn(self.settings))
+        redact = redact.with_output_types(LogBatch, **{DEAD_LETTERS: DeadLetter})
+        return batches | "Redact" >> redact.with_outputs(DEAD_LETTERS, main="batches")
 
 
 class _RedactDoFn(beam.DoFn):
