@@ -286,3 +286,26 @@ def _shop_patterns(minutes: int) -> list[LogPattern]:
         )
     )
     return rows
+
+
+def build_big_store(path: Path) -> Path:
+    """Thousands of windows, patterns and anomalies, whose texts grow fourfold when escaped."""
+    bad = "<\"&'>"
+    evidence = [Evidence("p", bad * 400, 3, [Example(i, 0, "i", bad * 2_000) for i in range(5)])] * 5
+    with DuckDBStore(str(path)) as store:
+        for tenant in (f"tenant-{number}" for number in range(8)):
+            for service in (f"service-{number}" for number in range(10)):
+                windows = [service_window(tenant, service, minute) for minute in range(300)]
+                store.append("service_windows", windows)
+                patterns = [log_pattern(tenant, service, 0, f"{bad * 300}{n}") for n in range(40)]
+                store.append("log_patterns", patterns)
+            store.append("ledger", [LedgerEntry(tenant, time_us(minute), 9, 0, 0) for minute in range(300)])
+        anomalies = [
+            anomaly(
+                "tenant-0" if number % 3 else f"tenant-{number % 8}", f"service-{number % 10}", number % 300,
+                detector=f"rule:{number}", description=bad * 300, evidence=evidence, recommended_actions=[bad * 300] * 9,
+            )
+            for number in range(2_000)
+        ]  # fmt: skip
+        store.append("anomalies", anomalies)
+    return path

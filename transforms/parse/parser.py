@@ -9,8 +9,6 @@ from contextlib import contextmanager
 from itertools import repeat
 from typing import Any, Final
 
-import msgspec
-
 from transforms.elements import (
     NANOSECONDS,
     UNKNOWN_TENANT,
@@ -24,12 +22,12 @@ from transforms.elements import (
 from transforms.parse.audit import apply_proto
 from transforms.parse.endpoints import EndpointMasker
 from transforms.parse.payloads import apply_json, apply_text, read_trace
-from transforms.parse.raw import RawEntry, RefusedPayload, decode_entry, mend_labels
+from transforms.parse.raw import RawEntry, RefusedPayload, decode_entry, decode_resource, read_label
 from transforms.parse.requests import apply_http_request, request_message, status_severity
 from transforms.parse.sanitize import may_hold_control, sanitize_entry
 from transforms.parse.settings import FUTURE_SECONDS, YEAR_2000_NS, ParseSettings
 from transforms.parse.severities import read_severity
-from transforms.parse.sources import Resource, Source, clean_name, describe_source
+from transforms.parse.sources import Labels, Source, clean_name, describe_source
 from transforms.parse.timestamps import TimestampParser
 
 STAGE: Final = "parse"
@@ -49,7 +47,7 @@ class EntryParser:
         self._settings = settings
         self._timestamps = TimestampParser()
         self._endpoints = EndpointMasker()
-        self._sources: dict[tuple[bytes, bytes, str], Source] = {}
+        self._sources: dict[tuple[bytes, Labels, str], Source] = {}
         self._lateness_ns = settings.lateness_seconds * NANOSECONDS
         self._latest_ns = settings.now_ns + _FUTURE_NS
 
@@ -72,7 +70,7 @@ class EntryParser:
                     if len(payload) > max_bytes:
                         raise RefusedPayload("too_large", f"more than {max_bytes} bytes")
                     raw = decode_entry(payload)
-                    entry, is_late = self._parse_entry(raw, publish_ns, tenant_id)
+                    entry, is_late = self._parse_entry(payload, raw, publish_ns, tenant_id)
                 except RefusedPayload as refused:
                     letter = self._dead_letter(payload, refused, publish_ns, tenant_id)
                     parsed.dead_letters.append(letter)
@@ -93,7 +91,7 @@ class EntryParser:
         parsed.ledger = counts.ledger()
         return parsed
 
-    def _parse_entry(self, raw: RawEntry, publish_ns: int, tenant_id: str) -> tuple[LogEntry, bool]:
+    def _parse_entry(self, payload: bytes, raw: RawEntry, publish_ns: int, tenant_id: str) -> tuple[LogEntry, bool]:
         source = self._find_source(raw)
         event_ns, receive_ns, retimed, is_late = self._read_times(raw, publish_ns)
         severity = read_severity(raw.severity)
@@ -127,7 +125,7 @@ class EntryParser:
         )
         self._apply_payload(entry, raw, source)
         if not tenant_id and self._settings.trusted_tenant_field:
-            entry.tenant_id = self._trusted_tenant(raw) or entry.tenant_id
+            entry.tenant_id = self._trusted_tenant(payload, raw) or entry.tenant_id
         return entry, is_late
 
     def _apply_payload(self, entry: LogEntry, raw: RawEntry, source: Source) -> None:
@@ -153,12 +151,12 @@ class EntryParser:
             entry.severity_inferred = True
 
     def _find_source(self, raw: RawEntry) -> Source:
-        key = (bytes(raw.resource), bytes(raw.labels), raw.log_name)
+        key = (bytes(raw.resource), raw.labels, raw.log_name)
         source = self._sources.get(key)
         if source is None:
-            resource, labels = _decode_source(key[0], key[1])
-            source = describe_source(resource, labels, raw.log_name, self._settings.trusted_tenant_field)
-            if len(key[0]) + len(key[1]) + len(key[2]) <= _MAX_SOURCE_KEY:
+            resource = decode_resource(key[0])
+            source = describe_source(resource, raw.labels, raw.log_name, self._settings.trusted_tenant_field)
+            if len(key[0]) + raw.labels.characters() + len(raw.log_name) <= _MAX_SOURCE_KEY:
                 if len(self._sources) >= _MAX_SOURCES_KEPT:
                     self._sources.clear()
                 self._sources[key] = source
@@ -197,8 +195,10 @@ class EntryParser:
             return event_ns, receive_ns, False, is_late
         return receive_ns, receive_ns, True, False
 
-    def _trusted_tenant(self, raw: RawEntry) -> str:
+    def _trusted_tenant(self, payload: bytes, raw: RawEntry) -> str:
         root, _, path = self._settings.trusted_tenant_field.partition(".")
+        if root == "labels":
+            return clean_name(read_label(payload, path))
         value: Any = {"jsonPayload": raw.json_payload, "protoPayload": raw.proto_payload}.get(root)
         for name in path.split("."):
             value = value.get(name) if isinstance(value, Mapping) else None
@@ -250,18 +250,6 @@ def _paused_gc() -> Iterator[None]:
     finally:
         if was_enabled:
             gc.enable()
-
-
-_RESOURCES: Final = msgspec.json.Decoder(Resource)
-_LABELS: Final = msgspec.json.Decoder(dict[str, str])
-
-
-def _decode_source(resource: bytes, labels: bytes) -> tuple[Resource, dict[str, str]]:
-    try:
-        return _RESOURCES.decode(resource), _LABELS.decode(labels)
-    except (msgspec.DecodeError, RecursionError):
-        resource, labels = mend_labels(resource, labels)
-        return _RESOURCES.decode(resource), _LABELS.decode(labels)
 
 
 def _mark_request(entry: LogEntry, raw: RawEntry, source: Source) -> None:

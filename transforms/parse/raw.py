@@ -13,6 +13,7 @@ from typing import Any, Final, Literal, TypeGuard
 
 import msgspec
 
+from transforms.parse.sources import NO_LABELS, Labels, Resource
 from transforms.parse.timestamps import format_timestamp
 
 MAX_DEPTH: Final = 100
@@ -62,7 +63,7 @@ _NO_OBJECT: Final = msgspec.Raw(b"{}")
 
 
 class RawEntry(msgspec.Struct, rename="camel", gc=False):
-    """LogEntry as written. `resource` and `labels` stay bytes: few different ones come, a memo knows them."""
+    """LogEntry as written. `resource` stays bytes: few different ones come, a memo knows them."""
 
     timestamp: str = ""
     receive_timestamp: str = ""
@@ -74,14 +75,20 @@ class RawEntry(msgspec.Struct, rename="camel", gc=False):
     proto_payload: dict[str, Any] | None = None
     http_request: RawHttpRequest | None = None
     resource: msgspec.Raw = _NO_OBJECT
-    labels: msgspec.Raw = _NO_OBJECT
+    labels: Labels = NO_LABELS
     trace: str = ""
     span_id: str = ""
     operation: RawOperation | None = None
     audit_log: dict[str, Any] | None = msgspec.field(default=None, name="protopayload_auditlog")
 
 
+class _LabeledEntry(msgspec.Struct, gc=False):
+    labels: dict[str, Any] = {}
+
+
 _TYPED: Final = msgspec.json.Decoder(RawEntry)
+_LABELED: Final = msgspec.json.Decoder(_LabeledEntry)
+_RESOURCE: Final = msgspec.json.Decoder(Resource)
 _UNTYPED: Final = msgspec.json.Decoder()
 _ESCAPE: Final = re.compile(
     rb"\\(?:u([dD][89abAB][0-9a-fA-F]{2})(\\u[dD][c-fC-F][0-9a-fA-F]{2})?|u[dD][c-fC-F][0-9a-fA-F]{2}|.)",
@@ -110,10 +117,22 @@ def decode_entry(payload: bytes) -> RawEntry:
     return entry
 
 
-def mend_labels(resource: bytes, labels: bytes) -> tuple[bytes, bytes]:
-    """The JSON of `resource` and `labels` with scalars as strings; RefusedPayload where that fails."""
-    entry = _decode_untyped(b'{"resource":%b,"labels":%b}' % (resource, labels))
-    return _encode_resource(_object(entry, "resource")), _encode_labels(_object(entry, "labels"))
+def decode_resource(resource: bytes) -> Resource:
+    """The MonitoredResource, with scalars as strings; RefusedPayload where it is none."""
+    try:
+        return _RESOURCE.decode(resource)
+    except (msgspec.DecodeError, RecursionError):
+        entry = _decode_untyped(b'{"resource":%b}' % resource)
+        return _RESOURCE.decode(_encode_resource(_object(entry, "resource")))
+
+
+def read_label(payload: bytes, name: str) -> str:
+    """Label `name` of a payload that `decode_entry` took, be it one of `Labels` or not; "" for none."""
+    try:
+        labels = _LABELED.decode(payload).labels
+    except msgspec.DecodeError:
+        labels = _object(_decode_untyped(payload), "labels")
+    return _text(labels, name, "labels.") if name in labels else ""
 
 
 def decode_object(text: str) -> dict[str, Any] | None:
@@ -162,7 +181,7 @@ def _tolerate(payload: bytes) -> RawEntry:
         if isinstance(entry.get(exported), dict) and not entry.get(name):
             entry[name] = entry[exported]
     http = _object(entry, "httpRequest")
-    resource, labels = _object(entry, "resource"), _object(entry, "labels")
+    resource = _object(entry, "resource")
     operation = _object(entry, "operation")
     return RawEntry(
         timestamp=_time(entry, "timestamp"),
@@ -175,7 +194,7 @@ def _tolerate(payload: bytes) -> RawEntry:
         proto_payload=_object(entry, "protoPayload") or None,
         http_request=_http_request(http) if http else None,
         resource=msgspec.Raw(_encode_resource(resource)),
-        labels=msgspec.Raw(_encode_labels(labels)),
+        labels=_labels(_object(entry, "labels")),
         trace=_text(entry, "trace"),
         span_id=_text(entry, "spanId"),
         operation=RawOperation(operation.get("first") is True, operation.get("last") is True)
@@ -258,8 +277,9 @@ def _encode_resource(resource: dict[str, Any]) -> bytes:
     return msgspec.json.encode({"type": _text(resource, "type", "resource."), "labels": named})
 
 
-def _encode_labels(labels: dict[str, Any]) -> bytes:
-    return msgspec.json.encode(_texts(labels, "labels"))
+def _labels(labels: dict[str, Any]) -> Labels:
+    read = {name: labels[name] for name in Labels.__struct_encode_fields__ if name in labels}
+    return msgspec.convert(_texts(read, "labels"), Labels)
 
 
 def _http_request(http: dict[str, Any]) -> RawHttpRequest:

@@ -8,6 +8,7 @@ from typing import Final
 from urllib.parse import unquote
 
 import msgspec
+from msgspec import field
 
 from transforms.elements import UNKNOWN_TENANT, UNPARSED_SERVICE
 
@@ -51,15 +52,6 @@ _REVISION_LABELS: Final[dict[str, str]] = {
     "gae_instance": "version_id",
     "dataflow_step": "job_id",
 }
-_INSTANCE_LABELS: Final = (
-    "instanceId",
-    "compute.googleapis.com/resource_name",
-    "ec2.amazonaws.com/resource_name",
-    "appengine.googleapis.com/instance_name",
-    "run.googleapis.com/execution_name",
-)
-_APP_LABELS: Final = ("k8s-pod/app", "k8s-pod/app_kubernetes_io/name", "k8s-pod/k8s-app")
-_MACHINE_SERVICE_LABELS: Final = ("service", "service_name", "app", "application")
 _MACHINES: Final = frozenset(
     {"gce_instance", "aws_ec2_instance", "baremetalsolution.googleapis.com/Instance"}
 )
@@ -98,9 +90,45 @@ class Resource(msgspec.Struct):
     labels: dict[str, str] = {}
 
 
-def describe_source(
-    resource: Resource, labels: Mapping[str, str], log_name: str, trusted_field: str = ""
-) -> Source:
+class Labels(msgspec.Struct, frozen=True, gc=False):
+    """The labels of a LogEntry that are read, and no others: many logs have labels that differ from
+    line to line, such as a request's id, and what these say is no part of a source.
+    """
+
+    app: str = field(default="", name="k8s-pod/app")
+    app_name: str = field(default="", name="k8s-pod/app_kubernetes_io/name")
+    k8s_app: str = field(default="", name="k8s-pod/k8s-app")
+    pod_template_hash: str = field(default="", name="k8s-pod/pod-template-hash")
+    version: str = field(default="", name="k8s-pod/version")
+    app_version: str = field(default="", name="k8s-pod/app_kubernetes_io/version")
+    instance_id: str = field(default="", name="instanceId")
+    gce_instance: str = field(default="", name="compute.googleapis.com/resource_name")
+    ec2_instance: str = field(default="", name="ec2.amazonaws.com/resource_name")
+    gae_instance: str = field(default="", name="appengine.googleapis.com/instance_name")
+    job_execution: str = field(default="", name="run.googleapis.com/execution_name")
+    instance_group: str = field(default="", name="compute.googleapis.com/instance_group_manager/name")
+    decision: str = field(default="", name="authorization.k8s.io/decision")
+    machine_service: str = field(default="", name="service")
+    machine_service_name: str = field(default="", name="service_name")
+    machine_app: str = field(default="", name="app")
+    machine_application: str = field(default="", name="application")
+    source_app: str = ""
+    source_canonical_service: str = ""
+    source_workload: str = ""
+    destination_app: str = ""
+    destination_canonical_service: str = ""
+    destination_service_name: str = ""
+    destination_workload: str = ""
+
+    def characters(self) -> int:
+        """How long all values are together."""
+        return sum(map(len, msgspec.structs.astuple(self)))
+
+
+NO_LABELS: Final = Labels()
+
+
+def describe_source(resource: Resource, labels: Labels, log_name: str, trusted_field: str = "") -> Source:
     """Work out who wrote a line; see docs/log-entry-fields.md for the table."""
     tenant, log_id = split_log_name(log_name)
     mesh = _mesh_source(resource, labels, log_id, tenant)
@@ -111,9 +139,9 @@ def describe_source(
         instance=clean_name(_instance(resource, labels)),
         revision=clean_name(_revision(resource, labels)),
         is_named=is_named,
-        is_denied=labels.get("authorization.k8s.io/decision") == "forbid",
+        is_denied=labels.decision == "forbid",
     )
-    trusted = clean_name(_trusted_label(trusted_field, resource, labels))
+    trusted = clean_name(_trusted_label(trusted_field, resource))
     return msgspec.structs.replace(source, log_name=_clean(log_name)[:512], trusted_tenant=trusted)
 
 
@@ -142,24 +170,21 @@ def _first(labels: Mapping[str, str], keys: tuple[str, ...]) -> str:
     return ""
 
 
-def _trusted_label(field: str, resource: Resource, labels: Mapping[str, str]) -> str:
-    if field.startswith("labels."):
-        return labels.get(field.removeprefix("labels."), "")
-    if field.startswith("resource.labels."):
-        return resource.labels.get(field.removeprefix("resource.labels."), "")
-    return ""
+def _trusted_label(field_name: str, resource: Resource) -> str:
+    root = "resource.labels."
+    return resource.labels.get(field_name.removeprefix(root), "") if field_name.startswith(root) else ""
 
 
-def _mesh_source(resource: Resource, labels: Mapping[str, str], log_id: str, tenant: str) -> Source | None:
+def _mesh_source(resource: Resource, labels: Labels, log_id: str, tenant: str) -> Source | None:
     """Source of an access log of Istio or Cloud Service Mesh, else None."""
     if not log_id.endswith("-accesslog-stackdriver"):
         return None
-    caller, called = (
-        clean_name(_first(labels, tuple(f"{side}_{kind}" for kind in kinds)))
-        for side, kinds in (
-            ("source", ("app", "canonical_service", "workload")),
-            ("destination", ("app", "canonical_service", "service_name", "workload")),
-        )
+    caller = clean_name(labels.source_app or labels.source_canonical_service or labels.source_workload)
+    called = clean_name(
+        labels.destination_app
+        or labels.destination_canonical_service
+        or labels.destination_service_name
+        or labels.destination_workload
     )
     caller = "" if caller == "unknown" else caller
     by_caller = log_id.startswith("client-")
@@ -174,13 +199,14 @@ def _mesh_source(resource: Resource, labels: Mapping[str, str], log_id: str, ten
     )
 
 
-def _service(resource: Resource, labels: Mapping[str, str], log_id: str) -> tuple[str, bool]:
+def _service(resource: Resource, labels: Labels, log_id: str) -> tuple[str, bool]:
     """Service, and whether resource or labels name it."""
     kind, named = resource.type, resource.labels
     if kind in {"k8s_container", "k8s_pod"}:
         pod = _POD_NAME.fullmatch(named.get("pod_name", ""))
         workload = pod[1] if pod else named.get("pod_name", "")
-        service = _first(labels, _APP_LABELS) or named.get("container_name", "") or workload
+        said = labels.app or labels.app_name or labels.k8s_app
+        service = said or named.get("container_name", "") or workload
     elif kind in _MACHINES:
         return _machine_service(labels, log_id), False
     else:
@@ -192,30 +218,38 @@ def _service(resource: Resource, labels: Mapping[str, str], log_id: str) -> tupl
     return (service, True) if service else (log_id.rpartition("/")[2], False)
 
 
-def _machine_service(labels: Mapping[str, str], log_id: str) -> str:
-    service = _first(labels, _MACHINE_SERVICE_LABELS)
-    group = labels.get("compute.googleapis.com/instance_group_manager/name", "")
-    name = _first(labels, _INSTANCE_LABELS)
+def _machine_service(labels: Labels, log_id: str) -> str:
+    service = (
+        labels.machine_service
+        or labels.machine_service_name
+        or labels.machine_app
+        or labels.machine_application
+    )
+    name = _labeled_instance(labels)
     member = _GROUP_MEMBER.fullmatch(name)
-    return service or group or (member[1] if member else name) or log_id.rpartition("/")[2]
+    machine = labels.instance_group or (member[1] if member else name)
+    return service or machine or log_id.rpartition("/")[2]
 
 
-def _revision(resource: Resource, labels: Mapping[str, str]) -> str:
+def _labeled_instance(labels: Labels) -> str:
+    return (
+        labels.instance_id
+        or labels.gce_instance
+        or labels.ec2_instance
+        or labels.gae_instance
+        or labels.job_execution
+    )
+
+
+def _revision(resource: Resource, labels: Labels) -> str:
     kind = resource.type
     if kind in {"k8s_container", "k8s_pod"}:
         pod = _POD_NAME.fullmatch(resource.labels.get("pod_name", ""))
-        return (
-            labels.get("k8s-pod/pod-template-hash")
-            or (pod[2] if pod else "")
-            or _first(labels, ("k8s-pod/version", "k8s-pod/app_kubernetes_io/version"))
-        )
+        made_up = labels.pod_template_hash or (pod[2] if pod else "")
+        return made_up or labels.version or labels.app_version
     return resource.labels.get(_REVISION_LABELS.get(kind, ""), "")
 
 
-def _instance(resource: Resource, labels: Mapping[str, str]) -> str:
+def _instance(resource: Resource, labels: Labels) -> str:
     named = resource.labels
-    return (
-        named.get("pod_name")
-        or _first(labels, _INSTANCE_LABELS)
-        or _first(named, ("node_name", "instance_id"))
-    )
+    return named.get("pod_name") or _labeled_instance(labels) or _first(named, ("node_name", "instance_id"))

@@ -1,0 +1,178 @@
+"""The report page in headless Chromium: quiet, closed to the network, readable on a phone, usable by keyboard."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from aiops.report.command import write_report
+
+pytestmark = pytest.mark.browser
+
+
+def _load(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+sample = _load("sample_store")
+chromium = _load("headless_chromium")
+
+SHOWN_EPISODES = "[...document.querySelectorAll('.episodes > li')].filter(item => !item.hidden).length"
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("report")
+    write_report(str(sample.build_store(folder / "aiops.duckdb")), str(folder / "report.html"))
+    return folder / "report.html"
+
+
+@pytest.fixture(scope="module")
+def big_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("big")
+    write_report(str(sample.build_big_store(folder / "big.duckdb")), str(folder / "big.html"))
+    return folder / "big.html"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    path = chromium.find_chromium()
+    if path is None:
+        pytest.skip("needs Chromium: apt-get install chromium")
+    with chromium.Browser(path) as opened:
+        yield opened
+
+
+def complaints(browser: Any) -> list[str]:
+    """Errors, console messages, and requests for anything but the page itself."""
+    kinds = {"Runtime.exceptionThrown", "Log.entryAdded", "Runtime.consoleAPICalled"}
+    said = [json.dumps(event["params"])[:300] for event in browser.events if event["method"] in kinds]
+    asked = [
+        e["params"]["request"]["url"] for e in browser.events if e["method"] == "Network.requestWillBeSent"
+    ]
+    return (
+        said
+        + [url for url in asked if not url.startswith("file:") and not url.startswith("data:")]
+        + asked[2:]
+    )
+
+
+@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("width", [360, 390, 1280])
+def test_the_page_loads_quietly_and_fits(browser: Any, page: Path, width: int, dark: bool) -> None:  # noqa: FBT001
+    """No error, no request, no sideways scrolling, and hostile text has not run."""
+    browser.open(page, width=width, dark=dark)
+    assert complaints(browser) == []
+    assert browser.evaluate("document.documentElement.scrollWidth") <= width
+    assert browser.evaluate("typeof window.__hacked") == "undefined"
+    assert browser.evaluate("document.querySelectorAll('img').length") == 0
+    assert sample.HOSTILE.split("\u202e")[0].strip() in browser.evaluate("document.body.textContent")
+    color = browser.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert color == ("rgb(15, 20, 27)" if dark else "rgb(246, 247, 249)")
+
+
+def test_every_anomaly_can_be_unfolded_without_overflow(browser: Any, page: Path) -> None:
+    """On a phone with all details open, nothing sticks out, not even lines of 10,000 characters."""
+    browser.open(page, width=360)
+    browser.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+    assert browser.evaluate("document.documentElement.scrollWidth") <= 360
+    assert browser.evaluate(
+        "[...document.querySelectorAll('pre')].every(p => p.scrollWidth <= p.clientWidth + 1)"
+    )
+
+
+def test_filters_narrow_the_page(browser: Any, page: Path) -> None:
+    """Tenant, severity and text hide what does not match and say how much is left."""
+    browser.open(page)
+
+    def choose(name: str, value: str) -> None:
+        browser.evaluate(
+            f"(() => {{ const input = document.getElementById('filter-{name}'); input.value = '{value}';"
+            " input.dispatchEvent(new Event('input', {bubbles: true})); })()"
+        )
+
+    assert browser.evaluate(SHOWN_EPISODES) == 5
+    choose("tenant", "globex")
+    assert browser.evaluate(SHOWN_EPISODES) == 2
+    assert browser.evaluate("document.getElementById('filter-result').textContent") == "2 of 5 episodes"
+    groups = (
+        "[...document.querySelectorAll('[data-group]')].filter(e => !e.hidden).map(e => e.dataset.tenant)"
+    )
+    assert browser.evaluate(groups) == ["globex"]
+    choose("severity", "2")
+    assert browser.evaluate(SHOWN_EPISODES) == 0
+    choose("tenant", "")
+    choose("text", "Inventory")
+    assert browser.evaluate(SHOWN_EPISODES) == 1
+
+
+def test_the_timeline_answers_to_pointer_and_keys(browser: Any, page: Path) -> None:
+    """Pointing at a bar shows its figures and anomalies; arrow keys walk; Escape hides."""
+    browser.open(page)
+    at = (
+        "(() => { const c = document.querySelector('.chart'); c.scrollIntoView({block: 'center'});"
+        " const r = c.getBoundingClientRect(); return [r.left + r.width * 30.5 / 60, r.top + 30]; })()"
+    )
+    browser.evaluate(at)
+    browser.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    x, y = browser.evaluate(at)
+    browser.call("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
+    tip = "document.getElementById('tip').hidden ? '' : document.getElementById('tip').textContent"
+    said = browser.evaluate(tip)
+    assert said.startswith("01-01 10:30–10:31 UTC\n")
+    assert "critical: error spike" in said
+    browser.evaluate("document.querySelector('.chart').focus({preventScroll: true})")
+    browser.key("ArrowRight")
+    assert browser.evaluate(tip).startswith("01-01 10:31–10:32 UTC\n")
+    browser.key("End")
+    assert browser.evaluate(tip).startswith("01-01 10:59–11:00 UTC\n")
+    browser.key("Escape")
+    assert browser.evaluate(tip) == ""
+
+
+def test_a_marker_leads_to_its_anomaly(browser: Any, big_page: Path) -> None:
+    """A link to an episode unfolds it, even inside the part that is folded away."""
+    browser.open(big_page)
+    browser.evaluate(
+        "new Promise(done => { location.hash = '#e100'; addEventListener('hashchange', () => done()); })"
+    )
+    assert browser.evaluate("document.getElementById('e100').open")
+    assert browser.evaluate("document.getElementById('e100').getBoundingClientRect().height") > 0
+
+
+def test_the_large_page_is_usable(browser: Any, big_page: Path) -> None:
+    """A page at its limits loads and filters within a moment, and fits a phone."""
+    browser.open(big_page, width=360)
+    assert complaints(browser) == []
+    assert browser.evaluate("document.documentElement.scrollWidth") <= 360
+    spent = browser.evaluate(
+        "(() => { const t = performance.now(), el = document.getElementById('filter-text'); el.value = 'service-3';"
+        " el.dispatchEvent(new Event('input', {bubbles: true})); return performance.now() - t; })()"
+    )
+    assert spent < 2_000
+
+
+def test_printing_unfolds_every_anomaly(browser: Any, page: Path) -> None:
+    """What is folded on the screen is on paper, and folds again after."""
+    browser.open(page, media="print")
+    closed = "document.querySelectorAll('details:not([open])').length"
+    before = browser.evaluate(closed)
+    assert before > 0
+    browser.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert browser.evaluate(closed) == 0
+    assert browser.evaluate("getComputedStyle(document.getElementById('filters')).display") == "none"
+    browser.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert browser.evaluate(closed) == before
