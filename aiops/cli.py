@@ -25,7 +25,7 @@ _PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_opti
 
 @app.command(context_settings=_PASS_ON, add_help_option=False)
 def run(context: typer.Context) -> None:
-    """Read logs, find anomalies, write them to a store. (aiops run --help shows all options.)"""
+    """Read logs, find anomalies, write them to a store; aiops run --help shows all options."""
     from aiops.run import run_command
 
     raise typer.Exit(run_command(context.args, Console(stderr=True)))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -58,13 +60,13 @@ def _match(store: str, config: SimulationConfig) -> MatchReport:
     return match_faults(truth(config), [_in_microseconds(row) for row in found])
 
 
-def _in_microseconds(row: dict[str, object]) -> dict[str, object]:
+def _in_microseconds(row: dict[str, Any]) -> dict[str, Any]:
     times = {name: _microseconds(row[name]) for name in ("window_start", "window_end")}
     return row | times
 
 
-def _microseconds(moment: object) -> int:
-    return round(moment.timestamp() * 1_000_000)  # type: ignore[attr-defined]
+def _microseconds(moment: datetime) -> int:
+    return round(moment.timestamp() * 1_000_000)
 
 
 def _fault_table(matched: MatchReport) -> Table:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from datetime import UTC, datetime
 from typing import Annotated, Final
 
 import orjson
@@ -13,6 +12,19 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from aiops.cells import (
+    LOG_STYLES,
+    SEVERITY_STYLES,
+    health_cell,
+    make_table,
+    number_cell,
+    place_cells,
+    place_names,
+    severity_cell,
+    text_cell,
+    time_cell,
+    what_cell,
+)
 from aiops.query import (
     LEDGER_COUNTS,
     Filters,
@@ -50,10 +62,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="JSON on standard output in
 DEFAULT_STORE: Final = "aiops.duckdb"
 _TABLE_ROWS: Final = 50
 _WIDE: Final = 120  # columns of a terminal from which a table shows more
-_CELL_CHARACTERS: Final = 300
 _JSON_COLUMNS: Final = frozenset({"severities", "statuses", "endpoints", "callers", "revisions", "ledger"})
-_STYLES: Final = {"critical": "bold white on red", "high": "bold red", "medium": "yellow", "low": "cyan"}
-_LOG_STYLES: Final = dict.fromkeys(("ERROR", "CRITICAL", "ALERT", "EMERGENCY"), "red") | {"WARNING": "yellow"}
 
 
 @app.command()
@@ -82,19 +91,24 @@ def anomalies(
         return
     console = Console()
     wide = console.width >= _WIDE
-    table = _table("Time (UTC)", "Severity", *_places(wide=wide), *(("Type",) if wide else ()))
+    table = make_table("Time (UTC)", "Severity", *place_names(wide=wide), *(("Type",) if wide else ()))
     table.add_column("What happened", ratio=1, overflow="fold")
     if wide:
         table.add_column("Detector", overflow="fold")
         table.add_column("Sure", justify="right")
     for row in found.rows:
-        time, kind = _time(row["window_start"], wide=wide), [_cell(row["anomaly_type"])] if wide else []
-        more = [_cell(row["detector"]), Text(f"{row['confidence_score']:.2f}")] if wide else []
-        table.add_row(time, _severity(row), *_where(row, wide=wide), *kind, _what(row, wide=wide), *more)
+        time, kind = (
+            time_cell(row["window_start"], wide=wide),
+            [text_cell(row["anomaly_type"])] if wide else [],
+        )
+        more = [text_cell(row["detector"]), Text(f"{row['confidence_score']:.2f}")] if wide else []
+        table.add_row(
+            time, severity_cell(row), *place_cells(row, wide=wide), *kind, what_cell(row, wide=wide), *more
+        )
     _print(console, table, found, "anomalies", filters)
     if found.rows:
         counts = Counter(row["anomaly_severity"] for row in found.rows)
-        shown = ", ".join(f"{counts[name]} {name}" for name in _STYLES if counts[name])
+        shown = ", ".join(f"{counts[name]} {name}" for name in SEVERITY_STYLES if counts[name])
         console.print(f"Shown: {shown}.", style="dim")
 
 
@@ -117,7 +131,7 @@ def windows(
         return
     console = Console()
     wide = console.width >= _WIDE
-    table = _table("Time (UTC)", *_places(wide=wide))
+    table = make_table("Time (UTC)", *place_names(wide=wide))
     for name in ("Lines", "Errors", "Err %", *(("Warnings", "Requests", "p50 ms") if wide else ()), "p95 ms"):
         table.add_column(name, justify="right")
     for name in ("p99 ms", "Patterns", "New", "Denials", "Health") if wide else ("Health",):
@@ -126,19 +140,19 @@ def windows(
         errors = Text(f"{row['errors']:,}", "red" if row["errors"] else "")
         middle, end = [], []
         if wide:
-            middle = [f"{row['warnings']:,}", f"{row['requests']:,}", _number(row["latency_p50_ms"])]
+            middle = [f"{row['warnings']:,}", f"{row['requests']:,}", number_cell(row["latency_p50_ms"])]
             counts = (f"{row[name]:,}" for name in ("distinct_patterns", "new_patterns", "denials"))
-            end = [_number(row["latency_p99_ms"]), *counts]
+            end = [number_cell(row["latency_p99_ms"]), *counts]
         table.add_row(
-            _time(row["window_start"], wide=wide),
-            *_where(row, wide=wide),
+            time_cell(row["window_start"], wide=wide),
+            *place_cells(row, wide=wide),
             f"{row['lines']:,}",
             errors,
             f"{100 * row['error_rate']:.1f}",
             *middle,
-            _number(row["latency_p95_ms"]),
+            number_cell(row["latency_p95_ms"]),
             *end,
-            _health(row["health_score"]),
+            health_cell(row["health_score"]),
         )
     _print(console, table, found, "windows", filters)
 
@@ -166,7 +180,7 @@ def patterns(
         return
     console = Console()
     wide = console.width >= _WIDE
-    table = _table(*_places(wide=wide))
+    table = make_table(*place_names(wide=wide))
     table.add_column("Lines", justify="right")
     table.add_column("Errors", justify="right")
     table.add_column("Severity")
@@ -174,10 +188,10 @@ def patterns(
     if wide:
         table.add_column("First seen", no_wrap=True)
     for row in found.rows:
-        pattern = Text.assemble(("new ", "bold magenta") if row["is_new"] else "", _cell(row["pattern"]))
-        level = Text(row["severity"], _LOG_STYLES.get(row["severity"], ""))
-        more = [_time(row["first_seen"], wide=True)] if wide else []
-        where = _where(row, wide=wide)
+        pattern = Text.assemble(("new ", "bold magenta") if row["is_new"] else "", text_cell(row["pattern"]))
+        level = Text(row["severity"], LOG_STYLES.get(row["severity"], ""))
+        more = [time_cell(row["first_seen"], wide=True)] if wide else []
+        where = place_cells(row, wide=wide)
         table.add_row(*where, f"{row['count']:,}", f"{row['errors']:,}", level, pattern, *more)
     _print(console, table, found, "patterns", filters)
 
@@ -201,17 +215,17 @@ def dead_letters(
         return
     console = Console()
     wide = console.width >= _WIDE
-    table = _table("Received (UTC)", "Tenant", *(("Stage",) if wide else ()), "Reason")
+    table = make_table("Received (UTC)", "Tenant", *(("Stage",) if wide else ()), "Reason")
     table.add_column("Count", justify="right")
     if wide:
         table.add_column("Bytes", justify="right")
     table.add_column("Payload", ratio=1, overflow="fold")
     for row in found.rows:
-        reason_cell = Text.assemble(_cell(row["reason"]), (f" {one_line(row['detail'], 80)}", "dim"))
-        stage = [_cell(row["stage"])] if wide else []
+        reason_cell = Text.assemble(text_cell(row["reason"]), (f" {one_line(row['detail'], 80)}", "dim"))
+        stage = [text_cell(row["stage"])] if wide else []
         size = [f"{row['payload_bytes']:,}"] if wide else []
-        payload = _cell(row["payload"], 200 if wide else 80)
-        received, where = _time(row["receive_minute"], wide=wide), _cell(row["tenant_id"])
+        payload = text_cell(row["payload"], 200 if wide else 80)
+        received, where = time_cell(row["receive_minute"], wide=wide), text_cell(row["tenant_id"])
         table.add_row(received, where, *stage, reason_cell, f"{row['count']:,}", *size, payload)
     _print(console, table, found, "dead letters", filters)
 
@@ -241,7 +255,7 @@ def ledger(
     wide = console.width >= _WIDE
     table = _ledger_table("Tenant", wide=wide)
     for row in ledger_by_tenant(minutes):
-        _add_ledger_row(table, _cell(row["tenant_id"]), row)
+        _add_ledger_row(table, text_cell(row["tenant_id"]), row)
     table.add_section()
     _add_ledger_row(table, Text("all", "bold"), totals)
     console.print(table)
@@ -249,7 +263,7 @@ def ledger(
 
 
 def _ledger_table(*first: str, wide: bool) -> Table:
-    table = _table(*first)
+    table = make_table(*first)
     names = LEDGER_COUNTS if wide else ("received", "analyzed", "late", "dup.", "filt.", "dead")
     for name in names:
         table.add_column(name.replace("_", " ").capitalize(), justify="right")
@@ -276,60 +290,10 @@ def _print_unbalanced(console: Console, minutes: list[Row], limit: int) -> None:
     table = _ledger_table("Received (UTC)", wide=wide)
     for minute in minutes[:limit]:
         first = Text.assemble(
-            _time(minute["receive_minute"], wide=wide), f" {one_line(minute['tenant_id'], 60)}"
+            time_cell(minute["receive_minute"], wide=wide), f" {one_line(minute['tenant_id'], 60)}"
         )
         _add_ledger_row(table, first, minute)
     console.print(table)
-
-
-# ------------------------------------------------------------------------------------- cells
-
-
-def _table(*columns: str) -> Table:
-    table = Table(box=None, header_style="bold", pad_edge=False, expand=False)
-    for name in columns:
-        table.add_column(name, no_wrap="UTC" in name or name == "Severity", overflow="fold")
-    return table
-
-
-def _cell(text: str, limit: int = _CELL_CHARACTERS) -> Text:
-    """Untrusted text for a cell: neither markup nor escapes have an effect."""
-    return Text(one_line(text, limit))
-
-
-def _places(*, wide: bool) -> tuple[str, ...]:
-    return ("Tenant", "Service") if wide else ("Tenant / service",)
-
-
-def _where(row: Row, *, wide: bool) -> list[Text]:
-    tenant, service = one_line(row["tenant_id"], 60), one_line(row["service"], 60)
-    return [Text(tenant), Text(service)] if wide else [Text.assemble((f"{tenant} ", "dim"), service)]
-
-
-def _what(row: Row, *, wide: bool) -> Text:
-    marks = "withdrawn " if row["status"] == "withdrawn" else ""
-    marks += "under the confidence floor " if row["below_confidence_floor"] else ""
-    kind = "" if wide else f"{row['anomaly_type']} "
-    endpoint = f" ({one_line(row['endpoint'], 80)})" if row["endpoint"] else ""
-    return Text.assemble((marks, "italic dim"), (kind, "bold"), _cell(row["description"]), endpoint)
-
-
-def _severity(row: Row) -> Text:
-    return Text(row["anomaly_severity"], _STYLES.get(row["anomaly_severity"], ""))
-
-
-def _time(moment: datetime, *, wide: bool) -> Text:
-    return Text(f"{moment.astimezone(UTC):{'%Y-%m-%d %H:%M' if wide else '%m-%d %H:%M'}}")
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
-
-
-def _health(score: float | None) -> Text:
-    if score is None:
-        return Text("–", "dim")
-    return Text(f"{score:.0f}", "bold red" if score < 50 else "yellow" if score < 80 else "green")
 
 
 # ------------------------------------------------------------------------------------ output

@@ -41,7 +41,11 @@ def main() -> None:
         print(json.dumps(run_one(arguments.run, arguments.input)))
         return
     with tempfile.TemporaryDirectory() as folder:
-        path = plain_file(arguments.input, Path(folder)) if arguments.input else simulated_file(arguments.entries)
+        path = (
+            plain_file(arguments.input, Path(folder))
+            if arguments.input
+            else simulated_file(arguments.entries)
+        )
         result = measure(path, arguments.rounds, arguments.only)
         if not arguments.only:
             result["stages"] = profile_stages(path)
@@ -53,8 +57,12 @@ def main() -> None:
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--entries", type=int, default=1_000_000, help="simulated entries (default 1,000,000)")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--entries", type=int, default=1_000_000, help="simulated entries (default 1,000,000)"
+    )
     parser.add_argument("--input", default="", help="file of LogEntries to take instead, .gz too")
     parser.add_argument("--rounds", type=int, default=3, help="runs of each (default 3)")
     parser.add_argument("--only", default="", help="measure only these, e.g. job or job,exact")
@@ -112,7 +120,8 @@ def measure(path: Path, rounds: int, only: str) -> dict[str, Any]:
                 sys.exit(f"the run {name} failed:\n{done.stderr}")
             figures[name].append(json.loads(done.stdout.splitlines()[-1]))
     result: dict[str, Any] = {
-        name: {key: statistics.median(run[key] for run in runs) for key in runs[0]} for name, runs in figures.items()
+        name: {key: statistics.median(run[key] for run in runs) for key in runs[0]}
+        for name, runs in figures.items()
     }
     if "job" in result:
         rate = result["job"]["entries_per_second"]
@@ -124,7 +133,9 @@ def measure(path: Path, rounds: int, only: str) -> dict[str, Any]:
                     job["entries_per_second"] / other["entries_per_second"]
                     for job, other in zip(figures["job"], figures[rival], strict=True)
                 ]
-                result[f"ratio_to_{'plain_beam' if rival == 'plain' else rival}"] = round(statistics.median(ratios), 3)
+                result[f"ratio_to_{'plain_beam' if rival == 'plain' else rival}"] = round(
+                    statistics.median(ratios), 3
+                )
     return result
 
 
@@ -136,9 +147,14 @@ def run_one(name: str, path: str) -> dict[str, float]:
     started = time.perf_counter()
     entries = work()
     seconds = time.perf_counter() - started
-    entries = entries or sum(1 for _ in Path(path).open("rb"))
+    entries = entries or sum(1 for _ in iter_lines(Path(path)))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return {"entries_per_second": entries / seconds, "seconds": seconds, "entries": entries, "peak_rss_mib": peak}
+    return {
+        "entries_per_second": entries / seconds,
+        "seconds": seconds,
+        "entries": entries,
+        "peak_rss_mib": peak,
+    }
 
 
 def orjson_loop(path: Path) -> Callable[[], int]:
@@ -298,7 +314,9 @@ def print_result(path: Path, result: dict[str, Any]) -> None:
     for name in RUNS:
         if name in result:
             run = result[name]
-            print(f"| {name} | {run['entries_per_second']:,.0f} | {run['seconds']:.1f} | {run['peak_rss_mib']:,.0f} |")
+            print(
+                f"| {name} | {run['entries_per_second']:,.0f} | {run['seconds']:.1f} | {run['peak_rss_mib']:,.0f} |"
+            )
     for name in ("ratio_to_plain_beam", "ratio_to_orjson"):
         if name in result:
             print(f"\n{name.replace('_', ' ')}: {result[name]:.2f}")
@@ -307,7 +325,9 @@ def print_result(path: Path, result: dict[str, Any]) -> None:
     if "bundles" in result:
         print("\n| lines per bundle | lines/s | partial bytes / line bytes |\n| --- | --- | --- |")
         for row in result["bundles"]:
-            print(f"| {row['lines_per_bundle']} | {row['lines_per_second']:,} | {row['partial_bytes_per_line_byte']} |")
+            print(
+                f"| {row['lines_per_bundle']} | {row['lines_per_second']:,} | {row['partial_bytes_per_line_byte']} |"
+            )
 
 
 if __name__ == "__main__":

@@ -11,25 +11,15 @@ import re
 import threading
 import time
 from collections.abc import Callable, Sequence
-from operator import attrgetter
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
 import duckdb
 import msgspec
-import pyarrow as pa
 
-from pipeline.tables import (
-    WRITTEN_AT,
-    Column,
-    arrow_schema,
-    arrow_type,
-    duckdb_ddl,
-    duckdb_type,
-    struct_columns,
-    table_columns,
-)
+from pipeline.columns import arrow_table
+from pipeline.tables import duckdb_ddl, duckdb_type, table_columns
 from pipeline.views import view_statements
 from transforms.elements import TABLES
 
@@ -84,11 +74,13 @@ class DuckDBStore:
         if not rows:
             return
         with self._lock:
-            batch = _arrow_table(table, rows, self._written_at())
             try:
+                batch = arrow_table(table, rows, self._written_at())
                 self._connection.register("appended_rows", batch)
                 self._connection.execute(f"INSERT INTO {table} BY NAME SELECT * FROM appended_rows")  # noqa: S608
                 self._connection.unregister("appended_rows")
+            except OverflowError as error:
+                raise StoreError(str(error)) from error
             except duckdb.Error as error:
                 raise _explain(error, self.path) from error
 
@@ -260,49 +252,6 @@ def _explain(error: duckdb.Error, path: str) -> StoreError:
     return StoreError(
         f"{path}: DuckDB failed with {type(error).__name__}. Run again; if it stays, use a new --store."
     )
-
-
-# ------------------------------------------------------------------------------ rows to columns
-
-
-def _arrow_table(table: str, rows: Sequence[msgspec.Struct], written_at_us: int) -> pa.Table:
-    schema = arrow_schema(table)
-    arrays = [_arrow_array(column, rows) for column in struct_columns(TABLES[table])]
-    arrays.append(pa.repeat(pa.scalar(written_at_us, arrow_type(WRITTEN_AT)), len(rows)))
-    return pa.Table.from_arrays(arrays, schema=schema)
-
-
-def _arrow_array(column: Column, rows: Sequence[msgspec.Struct]) -> pa.Array:
-    """The values of one field of `rows`, which are Structs that have it."""
-    values = list(map(attrgetter(column.name), rows))
-    if column.mode != "REPEATED":
-        return _arrow_record(column, values) if column.fields else _arrow_scalars(column, values)
-    offsets, total = [0], 0
-    for value in values:
-        total += len(value)
-        offsets.append(total)
-    flat = [item for value in values for item in value]
-    item_column = Column(column.name, column.kind, "NULLABLE", "", column.fields)
-    items = _arrow_record(item_column, flat) if column.fields else _arrow_scalars(item_column, flat)
-    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), items, type=arrow_type(column))
-
-
-def _arrow_record(column: Column, values: Sequence[msgspec.Struct]) -> pa.Array:
-    fields = list(arrow_type(Column(column.name, column.kind, "NULLABLE", "", column.fields)))
-    return pa.StructArray.from_arrays([_arrow_array(child, values) for child in column.fields], fields=fields)
-
-
-def _arrow_scalars(column: Column, values: list[Any]) -> pa.Array:
-    kind = arrow_type(Column(column.name, column.kind, "NULLABLE"))
-    try:
-        return pa.array(values, kind)
-    except UnicodeEncodeError:
-        return pa.array([value and value.encode("utf-8", "replace").decode() for value in values], kind)
-    except OverflowError as error:
-        raise StoreError(
-            f"Column {column.name} holds an integer outside 64 bits, which no table can store: "
-            "reduce it where the row is made."
-        ) from error
 
 
 # ------------------------------------------------------------------- one store for many threads

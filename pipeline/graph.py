@@ -1,5 +1,6 @@
 """The whole job on one page. Sources, rules and sinks are arguments: a test, a laptop and Dataflow
-build the same graph."""
+build the same graph.
+"""
 
 from __future__ import annotations
 

@@ -133,7 +133,9 @@ class Settings(BaseModel):
     def _absolute_time(cls, text: str) -> str:
         moment = datetime.fromisoformat(text)
         if moment.tzinfo is None or moment < datetime.fromisoformat(EARLIEST_TIME):
-            raise ValueError(f"must have a time zone and be {EARLIEST_TIME} or later, e.g. 2026-11-21T08:00:00Z")
+            raise ValueError(
+                f"must have a time zone and be {EARLIEST_TIME} or later, e.g. 2026-11-21T08:00:00Z"
+            )
         return text
 
     @model_validator(mode="after")
@@ -190,7 +192,9 @@ def make_parser(program: str) -> argparse.ArgumentParser:
         groups[title] = group
         flags = list(dict.fromkeys([f"--{name}", f"--{name.replace('_', '-')}"]))
         default = f" Default: {field.default}." if field.default not in ("", []) else ""
-        group.add_argument(*flags, help=f"{field.description}{default}".replace("%", "%%"), **_value(name, field.annotation))
+        group.add_argument(
+            *flags, help=f"{field.description}{default}".replace("%", "%%"), **_value(name, field.annotation)
+        )
     return parser
 
 

@@ -60,7 +60,11 @@ class ReadLogFiles(beam.PTransform):
 
     def expand(self, root: beam.pvalue.PBegin) -> beam.PCollection:
         reader = _ReadLines(self.max_line_bytes, self.tenant_id)
-        return root | "Files" >> beam.Create(match_files(self.patterns)) | "ReadLines" >> beam.ParDo(reader).with_output_types(PayloadBatch)
+        return (
+            root
+            | "Files" >> beam.Create(match_files(self.patterns))
+            | "ReadLines" >> beam.ParDo(reader).with_output_types(PayloadBatch)
+        )
 
 
 @dataclass(eq=False)
@@ -97,7 +101,9 @@ def match_files(patterns: list[str]) -> list[str]:
             continue
         matched = [metadata.path for metadata in FileSystems.match([pattern])[0].metadata_list]
         if not matched:
-            raise InputError(f"--input {pattern}: no such file; quote a glob, so that the shell leaves it alone")
+            raise InputError(
+                f"--input {pattern}: no such file; quote a glob, so that the shell leaves it alone"
+            )
         files.update(matched)
     return sorted(files)
 
@@ -149,6 +155,9 @@ class GatherMessages(beam.DoFn):
 
     def __init__(self, tenant_id: str = "") -> None:
         self._tenant_id = tenant_id
+        self._earliest = MAX_TIMESTAMP
+        self._payloads: list[bytes] = []
+        self._publish_times: list[int] = []
 
     def start_bundle(self) -> None:
         self._start_batch()
@@ -167,9 +176,9 @@ class GatherMessages(beam.DoFn):
         self._start_batch()
 
     def _start_batch(self) -> None:
-        self._payloads: list[bytes] = []
-        self._publish_times: list[int] = []
         self._earliest = MAX_TIMESTAMP
+        self._payloads = []
+        self._publish_times = []
 
     def _batch(self) -> PayloadBatch:
         READ_PROGRESS.add(len(self._payloads), sum(map(len, self._payloads)))

@@ -303,7 +303,8 @@ def build_big_store(path: Path) -> Path:
         anomalies = [
             anomaly(
                 "tenant-0" if number % 3 else f"tenant-{number % 8}", f"service-{number % 10}", number % 300,
-                detector=f"rule:{number}", description=bad * 300, evidence=evidence, recommended_actions=[bad * 300] * 9,
+                detector=f"rule:{number}", description=bad * 300, evidence=evidence,
+                recommended_actions=[bad * 300] * 9,
             )
             for number in range(2_000)
         ]  # fmt: skip

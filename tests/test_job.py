@@ -63,7 +63,9 @@ def tables_of(store: Path, source: str = "{table}") -> dict[str, list[str]]:
     with DuckDBStore(str(store), read_only=True) as opened:
         return {
             table: sorted(
-                json.dumps({name: value for name, value in row.items() if name != WRITTEN_AT.name}, default=str)
+                json.dumps(
+                    {name: value for name, value in row.items() if name != WRITTEN_AT.name}, default=str
+                )
                 for row in opened.query(f"SELECT * FROM {source.format(table=table)}")
             )
             for table in TABLES
@@ -97,7 +99,9 @@ def test_the_ledger_balances_with_filters_and_exact_deduplication(tmp_path: Path
     assert totals["filtered"] > 0
 
 
-def test_a_partial_that_is_lost_unbalances_the_ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_partial_that_is_lost_unbalances_the_ledger(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Dropping one window summary anywhere before the store shows as a difference."""
 
     class LosesOne(beam.PTransform):
@@ -177,7 +181,9 @@ def test_nothing_secret_is_stored(tmp_path: Path) -> None:
     store = run_over(tmp_path / "s.duckdb", write_lines(tmp_path / "logs.ndjson", lines))
     stored = "\n".join(row for rows in tables_of(store).values() for row in rows)
     entries = [json.loads(line) for line in shop_lines()]
-    addresses = {entry["httpRequest"]["remoteIp"] for entry in entries if "remoteIp" in entry.get("httpRequest", {})}
+    addresses = {
+        entry["httpRequest"]["remoteIp"] for entry in entries if "remoteIp" in entry.get("httpRequest", {})
+    }
     assert addresses
     assert not [address for address in addresses if address in stored]
     assert EMAIL.search(b"".join(lines).decode("utf-8", "replace"))

@@ -387,7 +387,7 @@ def test_one_stray_line_does_not_squeeze_the_timeline(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("filled", [False, True])
-def test_a_store_without_windows_says_what_to_do(tmp_path: Path, filled: bool) -> None:  # noqa: FBT001
+def test_a_store_without_windows_says_what_to_do(tmp_path: Path, filled: bool) -> None:
     """An empty store, and one whose lines all became dead letters, give a page and no error."""
     with DuckDBStore(str(tmp_path / "empty.duckdb")) as store:
         if filled:

@@ -18,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline import duckdb_store
+from pipeline.columns import arrow_table
 from pipeline.store import DuckDBStore, StoreError, WriteToStore
 from pipeline.tables import struct_columns, table_columns
 from transforms.elements import (
@@ -114,7 +115,7 @@ def test_rows_come_back_as_they_went_in(path: str) -> None:
 def test_any_text_can_be_stored(texts: list[str]) -> None:
     """No text makes the store fail; lone surrogates, which UTF-8 has not, become question marks."""
     rows = [filled(LogPattern, pattern_id=str(place), pattern=text) for place, text in enumerate(texts)]
-    batch = duckdb_store._arrow_table("log_patterns", rows, 0)
+    batch = arrow_table("log_patterns", rows, 0)
     expected = [text.encode("utf-8", "replace").decode() for text in texts]
     assert batch.column("pattern").to_pylist() == expected
 

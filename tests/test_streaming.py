@@ -44,7 +44,9 @@ def failing_line(number: int) -> dict[str, object]:
         "receiveTimestamp": now(),
         "severity": "ERROR" if number % 2 else "INFO",
         "resource": {"type": "cloud_run_revision", "labels": {"service_name": "payment"}},
-        "textPayload": f"charge {number} refused for ann{number}@example.com" if number % 2 else "charge done",
+        "textPayload": f"charge {number} refused for ann{number}@example.com"
+        if number % 2
+        else "charge done",
     }
 
 
@@ -69,7 +71,9 @@ def test_logs_from_pubsub_become_rows_and_published_anomalies(
     build_job(pipeline, settings)
     result = pipeline.run()
     try:
-        publish(topics["logs"], [failing_line(number) for number in range(60)] + [{"broken": "ann@example.com"}])
+        publish(
+            topics["logs"], [failing_line(number) for number in range(60)] + [{"broken": "ann@example.com"}]
+        )
         messages = pull_some(subscriber, subscriptions["anomalies"])
         rows, letters, balance = wait_for_rows(store_path, 61)
     finally:
@@ -94,13 +98,17 @@ def pull_some(subscriber: pubsub_v1.SubscriberClient, subscription: str) -> list
     pytest.fail(f"no anomaly was published within {DEADLINE_SECONDS} s")
 
 
-def wait_for_rows(store_path: str, received: int) -> tuple[list[dict[str, int]], list[dict[str, str]], tuple[int, int]]:
+def wait_for_rows(
+    store_path: str, received: int
+) -> tuple[list[dict[str, int]], list[dict[str, str]], tuple[int, int]]:
     """Windows, dead letters, and the ledger's (received, difference) once all lines are accounted for."""
     store = acquire_store(store_path)
     try:
         deadline = time.monotonic() + DEADLINE_SECONDS
         while True:
-            counted = store.query("SELECT sum(received) AS n, sum(abs(difference)) AS off FROM ledger_balance")[0]
+            counted = store.query(
+                "SELECT sum(received) AS n, sum(abs(difference)) AS off FROM ledger_balance"
+            )[0]
             balance = (counted["n"], counted["off"])
             if balance == (received, 0) or time.monotonic() > deadline:
                 break

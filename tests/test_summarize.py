@@ -104,7 +104,9 @@ def test_a_summary_is_the_same_however_its_lines_were_split_and_ordered(
 
 @given(st.lists(entries, min_size=1, max_size=12))
 @settings(deadline=None)
-def test_copies_change_nothing_but_the_duplicate_count_with_exact_deduplication(lines: list[LogEntry]) -> None:
+def test_copies_change_nothing_but_the_duplicate_count_with_exact_deduplication(
+    lines: list[LogEntry],
+) -> None:
     """With --deduplicate=exact every line twice counts like every line once."""
     once = count_listed(one(lines, drop_copies=True))
     twice = count_listed(merged([one(lines, drop_copies=True), one(lines, drop_copies=True)]))
@@ -115,7 +117,9 @@ def test_copies_change_nothing_but_the_duplicate_count_with_exact_deduplication(
     assert encoded(twice) == encoded(once)
 
 
-@given(st.lists(entries, min_size=1, max_size=12, unique_by=lambda line: (line.event_time_ns, line.insert_id)))
+@given(
+    st.lists(entries, min_size=1, max_size=12, unique_by=lambda line: (line.event_time_ns, line.insert_id))
+)
 @settings(deadline=None)
 def test_exact_deduplication_counts_like_off_where_there_are_no_copies(lines: list[LogEntry]) -> None:
     """Both modes agree on input without copies."""
@@ -148,7 +152,12 @@ def test_lines_are_split_by_tenant_service_and_window() -> None:
 
 def test_errors_are_severe_lines_and_server_errors() -> None:
     """A line is an error by its severity or its HTTP status, and counts once."""
-    lines = [entry(severity=500), entry(http_status=503), entry(severity=600, http_status=500), entry(http_status=404)]
+    lines = [
+        entry(severity=500),
+        entry(http_status=503),
+        entry(severity=600, http_status=500),
+        entry(http_status=404),
+    ]
     assert one(lines).errors == 3
 
 
@@ -167,7 +176,9 @@ def test_distinct_users_are_estimated() -> None:
 
 @given(st.lists(st.integers(0, 300), min_size=3, max_size=8), st.randoms(use_true_random=False))
 @settings(deadline=None, max_examples=20)
-def test_too_many_endpoints_become_coarser_not_fewer_requests(sizes: list[int], chance: random.Random) -> None:
+def test_too_many_endpoints_become_coarser_not_fewer_requests(
+    sizes: list[int], chance: random.Random
+) -> None:
     """Past the limit endpoints coarsen to the first level that fits, in any order of merging."""
     parts = []
     for size in sizes:
@@ -195,7 +206,11 @@ def test_too_many_shapes_become_coarser_with_all_their_lines() -> None:
 
 def test_all_services_keep_the_same_traces() -> None:
     """Of many failing traces, two services keep the same few, so that they can be joined."""
-    lines = [entry(service=service, severity=500, trace_id=f"{n:032x}") for n in range(200) for service in ("a", "b")]
+    lines = [
+        entry(service=service, severity=500, trace_id=f"{n:032x}")
+        for n in range(200)
+        for service in ("a", "b")
+    ]
     first, second = summarize_entries(lines, 60)
     assert len(first.traces) == MAX_TRACES
     assert set(first.traces) == set(second.traces)
@@ -204,7 +219,16 @@ def test_all_services_keep_the_same_traces() -> None:
 def test_a_line_without_copies_encodes_smaller_than_it_came() -> None:
     """A partial of one line is not larger than the line, so the shuffle never grows the input."""
     line = b'{"insertId":"1a2b3c4d5e6f","logName":"projects/acme/logs/run.googleapis.com%2Fstdout","timestamp":"2026-01-01T00:00:00.000Z","severity":"INFO","resource":{"type":"cloud_run_revision","labels":{"service_name":"cart"}},"textPayload":"cart 12345 saved for customer 99"}'
-    partial = one([entry(message="cart 12345 saved for customer 99", shape="cart <*> saved for customer <*>", insert_id="1a2b3c4d5e6f", shape_id="0123456789abcdef")])
+    partial = one(
+        [
+            entry(
+                message="cart 12345 saved for customer 99",
+                shape="cart <*> saved for customer <*>",
+                insert_id="1a2b3c4d5e6f",
+                shape_id="0123456789abcdef",
+            )
+        ]
+    )
     assert len(encoded(partial)) <= len(line)
 
 

@@ -40,10 +40,10 @@ class StructCoder(beam.coders.Coder, Generic[S]):
                 f"{self._struct_type.__name__} was written in format {encoded[0]}, this job reads format "
                 f"{FORMAT_VERSION}: drain the old job instead of updating it"
             )
-        return cast(S, self._decoder.decode(memoryview(encoded)[1:]))
+        return cast("S", self._decoder.decode(memoryview(encoded)[1:]))
 
     @classmethod
-    def from_type_hint(cls, typehint: type[S], registry: object) -> StructCoder[S]:
+    def from_type_hint(cls, typehint: type[S], registry: object) -> StructCoder[S]:  # noqa: ARG003
         return cls(typehint)
 
     def is_deterministic(self) -> bool:

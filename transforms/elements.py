@@ -291,13 +291,17 @@ class ServiceWindow(msgspec.Struct, frozen=True):
     new_patterns: Annotated[int, _text("Patterns seen for the first time.")]
     pattern_level: Annotated[int, _text("0 for exact patterns; higher where they were coarsened to fit.")]
     endpoint_level: Annotated[int, _text("0 for exact endpoints; higher where they were coarsened to fit.")]
-    health_score: Annotated[float | None, _text("0 (down) to 100 (well); null without lines. See docs/health-score.md.")]
+    health_score: Annotated[
+        float | None, _text("0 (down) to 100 (well); null without lines. See docs/health-score.md.")
+    ]
     severities: Annotated[str, _text("JSON object: lines by severity name.")]
     statuses: Annotated[str, _text("JSON object: lines by HTTP status.")]
     endpoints: Annotated[str, _text("JSON object: requests, errors and p95 latency by endpoint.")]
     callers: Annotated[str, _text("JSON object: requests, errors and p95 latency by calling service.")]
     revisions: Annotated[str, _text("JSON object: lines by revision of the service.")]
-    ledger: Annotated[str, _text("JSON object: receive minute (seconds since 1970) to [analyzed, duplicate].")]
+    ledger: Annotated[
+        str, _text("JSON object: receive minute (seconds since 1970) to [analyzed, duplicate].")
+    ]
 
 
 class LogPattern(msgspec.Struct, frozen=True):
@@ -342,9 +346,13 @@ class Evidence(msgspec.Struct, frozen=True):
 class Anomaly(msgspec.Struct, frozen=True):
     """Something wrong in one service and window. Table `anomalies`."""
 
-    anomaly_id: Annotated[str, _text("Hash of tenant, service, endpoint, detector, signal, pattern and window start.")]
+    anomaly_id: Annotated[
+        str, _text("Hash of tenant, service, endpoint, detector, signal, pattern and window start.")
+    ]
     revision: Annotated[int, _text("Grows when a late pane changes the anomaly; the last counts.")]
-    status: Annotated[Literal["open", "withdrawn"], _text("'withdrawn' when a late pane showed that it no longer holds.")]
+    status: Annotated[
+        Literal["open", "withdrawn"], _text("'withdrawn' when a late pane showed that it no longer holds.")
+    ]
     tenant_id: Annotated[str, _text("Tenant that it belongs to.")]
     service: Annotated[str, _text("Service that shows it.")]
     endpoint: Annotated[str, _text("Endpoint that shows it, or empty for the whole service.")]
@@ -358,7 +366,9 @@ class Anomaly(msgspec.Struct, frozen=True):
     window_end: Annotated[Timestamp, _text("End of the window, event time, exclusive.")]
     confidence_score: Annotated[float, _text("0 to 1: how sure the detector is.")]
     below_confidence_floor: Annotated[bool, _text("Kept for the record, but under the confidence floor.")]
-    metrics: Annotated[list[AnomalyMetric], _text("Numbers that it rests on: value, threshold, baseline, band, deviation.")]
+    metrics: Annotated[
+        list[AnomalyMetric], _text("Numbers that it rests on: value, threshold, baseline, band, deviation.")
+    ]
     evidence: Annotated[list[Evidence], _text("Patterns with counts and redacted example lines.")]
     recommended_actions: Annotated[list[str], _text("What to do next.")]
     gemini_analysis: Annotated[str, _text("What Gemini said of it, or empty.")]
@@ -369,7 +379,9 @@ class DeadLetter(msgspec.Struct, frozen=True):
     """A payload that could not be used. Table `dead_letters`."""
 
     dead_letter_id: Annotated[str, _text("Hash of stage, reason, receive minute and payload.")]
-    tenant_id: Annotated[str, _text("Tenant configured for its source, else what the entry says, else _unknown.")]
+    tenant_id: Annotated[
+        str, _text("Tenant configured for its source, else what the entry says, else _unknown.")
+    ]
     stage: Annotated[str, _text("Step that refused it.")]
     reason: Annotated[str, _text("Why, in a few fixed words.")]
     detail: Annotated[str, _text("Where exactly, without any value of the payload.")]

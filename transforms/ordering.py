@@ -13,7 +13,7 @@ from typing import Any, Protocol, TypeVar
 
 import apache_beam as beam
 import msgspec
-from apache_beam.coders import BooleanCoder, BytesCoder, TupleCoder, VarIntCoder
+from apache_beam.coders import BytesCoder, TupleCoder, VarIntCoder
 from apache_beam.transforms.timeutil import TimeDomain
 from apache_beam.transforms.userstate import (
     BagStateSpec,
@@ -28,7 +28,7 @@ from transforms.coders import StructCoder, register_struct
 
 S = TypeVar("S", bound=msgspec.Struct)
 V = TypeVar("V", bound=msgspec.Struct, contravariant=True)
-O = TypeVar("O", covariant=True)  # noqa: E741
+O = TypeVar("O")  # noqa: E741
 
 IDLE_SECONDS = 8 * 24 * 3600
 """State of a key is dropped when the watermark is this far past its newest value."""

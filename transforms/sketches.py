@@ -84,5 +84,3 @@ def merge_max(into: dict[int, int], other: dict[int, int]) -> None:
     for key, value in other.items():
         if into.get(key, 0) < value:
             into[key] = value
-
-

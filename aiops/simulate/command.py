@@ -65,8 +65,7 @@ def simulate(
         bool, typer.Option("--realtime", help="Start now, and send each entry when it is due.")
     ] = False,
 ) -> None:
-    """
-    Simulate the logs of a small shop with injected faults.
+    """Simulate the logs of a small shop with injected faults.
 
     The grammar of --faults and what every fault does: docs/simulator.md.
     """

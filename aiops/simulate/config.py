@@ -14,8 +14,7 @@ LONGEST_RUN_SECONDS: Final = 366 * 86_400
 
 @dataclass(frozen=True)
 class SimulationConfig:
-    """
-    One run. The same config gives the same bytes, on every machine.
+    """One run. The same config gives the same bytes, on every machine.
 
     Raises ValueError, with the cause and the mend, for values that make no sense.
     """

@@ -1,5 +1,4 @@
-"""
-LogEntries as JSON text, one writer for each platform; what never changes is rendered once.
+"""LogEntries as JSON text, one writer for each platform; what never changes is rendered once.
 
 Shapes follow Cloud Logging's documentation of each resource type. Members are in alphabetical
 order, as sinks write them.

@@ -129,8 +129,7 @@ def make_fault(
     intensity: float,
     shop: dict[str, Service],
 ) -> Fault:
-    """
-    The truth of one fault at `place` (tenant, service) and of `span` (first and last second).
+    """The truth of one fault at `place` (tenant, service) and of `span` (first and last second).
 
     What else is affected follows from the shop's call graph.
     """

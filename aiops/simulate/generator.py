@@ -1,5 +1,4 @@
-"""
-The entries of a run, one second after the other, and the truth of what is wrong in them.
+"""The entries of a run, one second after the other, and the truth of what is wrong in them.
 
 Memory does not grow with the run: only entries of requests still under way are held back.
 """
@@ -30,8 +29,7 @@ def truth(config: SimulationConfig) -> list[Fault]:
 
 
 def simulate(config: SimulationConfig) -> Iterator[bytes]:
-    """
-    LogEntries as lines of JSON, without line ends, in order of event time.
+    """LogEntries as lines of JSON, without line ends, in order of event time.
 
     With `out_of_order` in the order of receipt. Event times lie within [start, end).
     """

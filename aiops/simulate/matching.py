@@ -39,8 +39,7 @@ class MatchReport(msgspec.Struct, frozen=True):
 def match_faults(
     truth: Iterable[Fault], anomalies: Iterable[Mapping[str, Any]], grace_seconds: int = GRACE_SECONDS
 ) -> MatchReport:
-    """
-    Hold anomalies against the truth.
+    """Hold anomalies against the truth.
 
     An anomaly is a mapping with tenant_id, service, anomaly_type, anomaly_severity, window_start
     and window_end (microseconds). It finds a fault when the tenant is equal, the service is one

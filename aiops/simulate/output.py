@@ -24,8 +24,7 @@ _CHUNK: Final = 2000
 
 @contextlib.contextmanager
 def open_output(name: str) -> Iterator[BinaryIO]:
-    """
-    Standard output for `-`, else a file, compressed if it is named .gz or .zst.
+    """Standard output for `-`, else a file, compressed if it is named .gz or .zst.
 
     A .gz holds no time and no name: the same run gives the same bytes.
     """
@@ -80,8 +79,7 @@ def in_real_time(entries: Iterable[Delivery]) -> Iterator[Delivery]:
 
 
 def publish(entries: Iterable[Delivery], topic: str, progress: Callable[[int, int], None]) -> int:
-    """
-    Publish each entry as a log sink does, its event time as an attribute. Returns how many.
+    """Publish each entry as a log sink does, its event time as an attribute. Returns how many.
 
     PUBSUB_EMULATOR_HOST is respected. At most MOST_IN_FLIGHT messages wait for an answer, so that
     a slow topic slows the simulator rather than filling the memory. What has been handed over is

@@ -1,5 +1,4 @@
-"""
-From the text of --faults to the faults of a run.
+"""From the text of --faults to the faults of a run.
 
     default            a few different faults in each tenant, spread over the run
     none               no fault

@@ -1,5 +1,4 @@
-"""
-What each platform's log entries look like: one writer for the entries of one instance.
+"""What each platform's log entries look like: one writer for the entries of one instance.
 
 Shapes follow Cloud Logging's documentation of each resource type.
 """

@@ -195,8 +195,7 @@ _WEIGHTS: Final = {
 
 
 def build_shop(count: int) -> tuple[dict[str, Service], list[Route]]:
-    """
-    `count` services by name, and what users do.
+    """`count` services by name, and what users do.
 
     Twelve make one shop. Beyond that come further shops of the same tenant, named `cart-2`,
     which share the traffic; a service that is left out is simply not called.
@@ -234,8 +233,7 @@ def _renamed(service: Service, shop: int) -> Service:
 
 
 def upstream(services: dict[str, Service], name: str) -> dict[str, int]:
-    """
-    The services that feel it when `name` fails, with their distance from it in calls.
+    """The services that feel it when `name` fails, with their distance from it in calls.
 
     Optional calls carry nothing upward: their caller goes on without them.
     """

@@ -108,8 +108,7 @@ class Format:
 
     @classmethod
     def of(cls, value: object) -> Format:
-        """
-        From any JSON value in which strings hold `{name}` of VALUES.
+        """From any JSON value in which strings hold `{name}` of VALUES.
 
         A field that is nothing but the name of a number becomes a JSON number.
         """

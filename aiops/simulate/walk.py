@@ -1,5 +1,4 @@
-"""
-One trace: a user's request and all the calls that follow from it, with what they log.
+"""One trace: a user's request and all the calls that follow from it, with what they log.
 
 Latency and failures reach the callers because a call is served before its caller goes on.
 """

@@ -82,8 +82,7 @@ class World:
         )
 
     def request(self, route: Route, at: int, attacker: str = "") -> None:
-        """
-        One user's request, through all the services that it needs.
+        """One user's request, through all the services that it needs.
 
         That of an attacker, who is known by an address, is refused where a login is checked.
         """
@@ -120,8 +119,7 @@ class World:
     def say(
         self, node: Node, at: int, said: tuple[str, str], told: tuple[str, str, int] = ("", "", -1)
     ) -> None:
-        """
-        One line of a service's own log.
+        """One line of a service's own log.
 
         `said` is severity and payload, `told` the trace, the span and the instance (-1 for any).
         """

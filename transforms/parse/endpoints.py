@@ -12,7 +12,8 @@ _MAX_KEPT: Final = 16_384
 _MAX_KEY_LENGTH: Final = 256
 # The ids that vary most are masked before the memo is asked, else each URL would be new to it.
 _COMMON_IDS: Final = re.compile(
-    r"/(?:[0-9]+|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})(?=/|$)"
+    r"/(?:[0-9]+|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|[A-Za-z]{1,16}[-_][0-9]{4,16})"
+    r"(?=/|\Z)"
 )
 _UUID: Final = re.compile(r"[0-9a-fA-F]{8}-?[0-9a-fA-F]{4}-?[0-9a-fA-F]{4}-?[0-9a-fA-F]{4}-?[0-9a-fA-F]{12}")
 _HEX: Final = re.compile(r"(?:0[xX])?[0-9a-fA-F]{8,}")
@@ -28,9 +29,6 @@ class EndpointMasker:
 
     def endpoint(self, method: str, url: str) -> str:
         """`GET /orders/{id}` for a method and a URL or path. Either may be empty."""
-        endpoint = self._endpoints.get((method, url))
-        if endpoint is not None:
-            return endpoint
         path = _COMMON_IDS.sub("/{id}", _path(url))
         key = (method, path)
         endpoint = self._endpoints.get(key)
@@ -84,7 +82,7 @@ def _is_id(segment: str) -> bool:
         return segment.isdecimal()
     if "@" in segment or "%40" in segment or _NUMERIC.fullmatch(segment) or _UUID.fullmatch(segment):
         return True
-    digits = sum(char.isdecimal() for char in segment)
+    digits = sum(map(str.isdecimal, segment))
     if "." in segment:
         return False  # a file name: judged part by part
     return digits >= 4 or (digits >= 1 and _HEX.fullmatch(segment) is not None) or _is_random(segment, digits)

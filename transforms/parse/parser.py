@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import hashlib
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import repeat
@@ -45,6 +46,7 @@ class EntryParser:
 
     def __init__(self, settings: ParseSettings) -> None:
         self._settings = settings
+        self._max_bytes = settings.max_payload_bytes
         self._timestamps = TimestampParser()
         self._endpoints = EndpointMasker()
         self._sources: dict[tuple[bytes, Labels, str], Source] = {}
@@ -57,49 +59,46 @@ class EntryParser:
         len(batch.payloads) = entries + late + filtered + dead letters.
         """
         tenant_id = batch.tenant_id
-        publish_times = batch.publish_times_ns or repeat(0)
-        services, min_severity = self._settings.services, self._settings.min_severity
-        max_bytes = self._settings.max_payload_bytes
+        settings = self._settings
+        is_filtering = bool(settings.services) or settings.min_severity > 0
         parsed = LogBatch([], [], [])
-        entries = parsed.entries
+        keep = parsed.entries.append
         counts = _Counts()
-        tenant, minute, count = "", -1, [0, 0, 0]
         with _paused_gc():
-            for payload, publish_ns in zip(batch.payloads, publish_times, strict=False):
+            for payload, publish_ns in zip(batch.payloads, batch.publish_times_ns or repeat(0), strict=False):
                 try:
-                    if len(payload) > max_bytes:
-                        raise RefusedPayload("too_large", f"more than {max_bytes} bytes")
-                    raw = decode_entry(payload)
-                    entry, is_late = self._parse_entry(payload, raw, publish_ns, tenant_id)
+                    entry, is_late = self._parse_entry(payload, publish_ns, tenant_id)
                 except RefusedPayload as refused:
                     letter = self._dead_letter(payload, refused, publish_ns, tenant_id)
                     parsed.dead_letters.append(letter)
                     counts.of(letter.tenant_id, letter.receive_minute // 60_000_000)[0] += 1
                     continue
-                if may_hold_control(payload):
-                    sanitize_entry(entry)
-                if entry.tenant_id != tenant or entry.receive_time_ns // _MINUTE_NS != minute:
-                    tenant, minute = entry.tenant_id, entry.receive_time_ns // _MINUTE_NS
-                    count = counts.of(tenant, minute)
-                count[0] += 1
-                if entry.severity < min_severity or (services and entry.service not in services):
-                    count[2] += 1
+                if is_filtering and self._is_filtered(entry):
+                    counts.add_away(entry, _FILTERED)
                 elif is_late:
-                    count[1] += 1
+                    counts.add_away(entry, _LATE)
                 else:
-                    entries.append(entry)
+                    keep(entry)
+        counts.add_analyzed(parsed.entries)
         parsed.ledger = counts.ledger()
         return parsed
 
-    def _parse_entry(self, payload: bytes, raw: RawEntry, publish_ns: int, tenant_id: str) -> tuple[LogEntry, bool]:
+    def _is_filtered(self, entry: LogEntry) -> bool:
+        services = self._settings.services
+        return entry.severity < self._settings.min_severity or bool(services and entry.service not in services)
+
+    def _parse_entry(self, payload: bytes, publish_ns: int, tenant_id: str) -> tuple[LogEntry, bool]:
+        """The entry, and whether it is late. RefusedPayload where there is none."""
+        if len(payload) > self._max_bytes:
+            raise RefusedPayload("too_large", f"more than {self._max_bytes} bytes")
+        raw = decode_entry(payload)
         source = self._find_source(raw)
         event_ns, receive_ns, retimed, is_late = self._read_times(raw, publish_ns)
-        severity = read_severity(raw.severity)
         entry = LogEntry(
             tenant_id or source.trusted_tenant or source.tenant_id,
             source.service,
             event_ns,
-            severity or 0,
+            read_severity(raw.severity) or 0,
             "",
             raw.insert_id[:128],
             source.log_name,
@@ -123,9 +122,14 @@ class EntryParser:
             False,
             retimed,
         )
-        self._apply_payload(entry, raw, source)
+        if raw.text_payload and raw.http_request is None:  # most lines
+            apply_text(entry, raw.text_payload, self._endpoints)
+        else:
+            self._apply_payload(entry, raw, source)
         if not tenant_id and self._settings.trusted_tenant_field:
             entry.tenant_id = self._trusted_tenant(payload, raw) or entry.tenant_id
+        if may_hold_control(payload):
+            sanitize_entry(entry)
         return entry, is_late
 
     def _apply_payload(self, entry: LogEntry, raw: RawEntry, source: Source) -> None:
@@ -224,6 +228,9 @@ class EntryParser:
         )
 
 
+_RECEIVED, _LATE, _FILTERED = range(3)
+
+
 class _Counts:
     """received, late and filtered per (tenant, receive minute)."""
 
@@ -232,6 +239,19 @@ class _Counts:
 
     def of(self, tenant_id: str, minute: int) -> list[int]:
         return self._counts.setdefault((tenant_id, minute), [0, 0, 0])
+
+    def add_away(self, entry: LogEntry, why: int) -> None:
+        """Count a received line that is not analyzed."""
+        count = self.of(entry.tenant_id, entry.receive_time_ns // _MINUTE_NS)
+        count[_RECEIVED] += 1
+        count[why] += 1
+
+    def add_analyzed(self, entries: list[LogEntry]) -> None:
+        """Count received lines; all at once, for that costs a fifth of counting one by one."""
+        minutes = [entry.receive_time_ns // _MINUTE_NS for entry in entries]
+        tenants = [entry.tenant_id for entry in entries]
+        for (tenant_id, minute), received in Counter(zip(tenants, minutes, strict=True)).items():
+            self.of(tenant_id, minute)[_RECEIVED] += received
 
     def ledger(self) -> list[LedgerEntry]:
         return [

@@ -15,15 +15,14 @@ _ANSI: Final = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 _ESCAPE: Final = re.compile(rb"\\[ubfr]")
 _REPLACEMENT: Final = "\ufffd"
+_BACKSLASH, _DELETE = b"\\\x7f"  # a search for a number takes a third of that for bytes
 
 
 def may_hold_control(payload: bytes) -> bool:
     """Whether JSON can hold a control character: written as an escape, or as C1 beyond ASCII."""
-    return (
-        not payload.isascii()
-        or (b"\\" in payload and _ESCAPE.search(payload) is not None)
-        or b"\x7f" in payload
-    )
+    if _BACKSLASH in payload and _ESCAPE.search(payload):
+        return True
+    return _DELETE in payload or not payload.isascii()
 
 
 def sanitize_text(text: str) -> str:

@@ -72,9 +72,7 @@ def add_requests(into: dict[str, RequestStats], name: str, other: RequestStats) 
     """Add `other` to the stats of `name`; `other` is never shared with `into`."""
     stats = into.get(name)
     if stats is None:
-        into[name] = RequestStats(
-            other.count, other.errors, other.latency_sum_us, dict(other.latency_bins)
-        )
+        into[name] = RequestStats(other.count, other.errors, other.latency_sum_us, dict(other.latency_bins))
         return
     stats.count += other.count
     stats.errors += other.errors

@@ -33,7 +33,9 @@ def list_lines(summary: WindowSummary, kind: LineKind, entries: list[LogEntry]) 
 def line_identity(entry: LogEntry) -> bytes:
     """What copies of one line share: log, timestamp and insertId, or the text where there is no insertId."""
     which = entry.insert_id or "\0" + entry.message
-    return _digest(f"{entry.log_name}\0{entry.event_time_ns}\0{which}".encode("utf-8", "surrogatepass"), _IDENTITY_BYTES)
+    return _digest(
+        f"{entry.log_name}\0{entry.event_time_ns}\0{which}".encode("utf-8", "surrogatepass"), _IDENTITY_BYTES
+    )
 
 
 def merge_line(lines: dict[bytes, LineRecord], identity: bytes, other: LineRecord) -> None:

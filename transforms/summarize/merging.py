@@ -33,8 +33,18 @@ MAX_DEPLOYS: Final = 32
 
 def merge_summaries(into: WindowSummary, other: WindowSummary) -> WindowSummary:
     """Add `other` to `into` in place; `other` stays as it is and shares nothing with the result."""
-    for field in ("lines", "errors", "warnings", "requests", "denials", "retimed", "severity_inferred",
-                  "latency_count", "latency_sum_us", "slow_requests"):
+    for field in (
+        "lines",
+        "errors",
+        "warnings",
+        "requests",
+        "denials",
+        "retimed",
+        "severity_inferred",
+        "latency_count",
+        "latency_sum_us",
+        "slow_requests",
+    ):
         setattr(into, field, getattr(into, field) + getattr(other, field))
     into.latency_max_us = max(into.latency_max_us, other.latency_max_us)
     for field in ("severities", "statuses", "latency_bins"):
@@ -57,7 +67,9 @@ def merge_summaries(into: WindowSummary, other: WindowSummary) -> WindowSummary:
     return fit(into)
 
 
-def empty_summary(tenant_id: str = "", service: str = "", window_start_us: int = 0, window_seconds: int = 0) -> WindowSummary:
+def empty_summary(
+    tenant_id: str = "", service: str = "", window_start_us: int = 0, window_seconds: int = 0
+) -> WindowSummary:
     """A summary of no lines; its dicts are its own."""
     return WindowSummary(tenant_id, service, window_start_us, window_seconds)
 
