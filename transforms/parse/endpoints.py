@@ -25,20 +25,27 @@ class EndpointMasker:
     """Makes endpoints and remembers them; what it remembers never changes what it answers."""
 
     def __init__(self) -> None:
+        self._urls: dict[tuple[str, str], str] = {}
         self._endpoints: dict[tuple[str, str], str] = {}
 
     def endpoint(self, method: str, url: str) -> str:
         """`GET /orders/{id}` for a method and a URL or path. Either may be empty."""
-        path = _COMMON_IDS.sub("/{id}", _path(url))
-        key = (method, path)
-        endpoint = self._endpoints.get(key)
+        endpoint = self._urls.get((method, url))
         if endpoint is None:
-            endpoint = f"{method[:16]} {_mask_path(path)}".strip()
-            if len(path) <= _MAX_KEY_LENGTH:
-                if len(self._endpoints) >= _MAX_KEPT:
-                    self._endpoints.clear()
-                self._endpoints[key] = endpoint
+            path = _COMMON_IDS.sub("/{id}", _path(url))
+            endpoint = self._endpoints.get((method, path))
+            if endpoint is None:
+                endpoint = f"{method[:16]} {_mask_path(path)}".strip()
+                _remember(self._endpoints, method, path, endpoint)
+            _remember(self._urls, method, url, endpoint)
         return endpoint
+
+
+def _remember(memo: dict[tuple[str, str], str], method: str, url: str, endpoint: str) -> None:
+    if len(url) <= _MAX_KEY_LENGTH:
+        if len(memo) >= _MAX_KEPT:
+            memo.clear()
+        memo[method, url] = endpoint
 
 
 def mask_route(url: str) -> str:

@@ -25,6 +25,7 @@ MESSAGE_KEYS: Final = (
     "error", "err", "exception", "error_message", "errorMessage", "body", "description", "reason",
 )  # fmt: skip
 """Where JSON loggers write the message, the most telling first."""
+_MESSAGE_NAMES: Final = frozenset(MESSAGE_KEYS)
 
 STACK_KEYS: Final = (
     "stack_trace", "stackTrace", "stacktrace", "stack", "exc_info", "traceback", "error.stack",
@@ -140,6 +141,8 @@ def _infer_last(entry: LogEntry, payload: Mapping[str, Any]) -> None:
 
 
 def _message(fields: Mapping[str, Any]) -> str:
+    if _MESSAGE_NAMES.isdisjoint(fields):
+        return ""
     for key in MESSAGE_KEYS:
         value = fields.get(key)
         if isinstance(value, str) and value:
@@ -254,9 +257,8 @@ def _apply_ids(entry: LogEntry, fields: Mapping[str, Any]) -> None:
 
 def read_trace(trace: str) -> str:
     """Trace id of `projects/<p>/traces/<id>` or of a bare id; "" for none and for all zeros."""
-    start = trace.rfind("/") + 1
-    trace_id = trace[start : start + 64]
-    return "" if trace_id[:4] == "0000" and not trace_id.strip("0") else trace_id
+    trace_id = trace.rpartition("/")[2][:64]
+    return "" if trace_id[:1] == "0" and len(trace_id) > 3 and not trace_id.strip("0") else trace_id
 
 
 def _text(fields: Mapping[str, Any], keys: tuple[str, ...]) -> str:
