@@ -467,6 +467,41 @@ def test_split_and_memory_never_change_an_entry(payloads: list[bytes]) -> None:
     assert together.dead_letters == [letter for batch in alone for letter in batch.dead_letters]
 
 
+def test_access_line_without_severity_has_that_of_its_status() -> None:
+    """A text that is a line of an access log tells its severity by the status."""
+    text = '10.0.0.1 - - [01/Jun/2024:11:00:00 +0000] "GET /cart HTTP/1.1" 503 12'
+    entry = parse_one(make_entry(textPayload=text))
+    assert (entry.http_status, entry.severity, entry.severity_inferred) == (503, 500, True)
+
+
+@settings(max_examples=300, deadline=None)
+@given(mutated_entries)
+def test_fast_and_tolerant_way_agree(payload: bytes) -> None:
+    """A byte order mark, which the fast way refuses, changes nothing of what is read."""
+    fast, tolerant = parse_all([payload]), parse_all([b"\xef\xbb\xbf" + payload])
+    assert fast.entries == tolerant.entries
+    assert fast.ledger == tolerant.ledger
+    assert [letter.reason for letter in fast.dead_letters] == [
+        letter.reason for letter in tolerant.dead_letters
+    ]
+
+
+def test_labels_that_differ_from_line_to_line_make_no_new_source() -> None:
+    """A label that is not read, whatever it holds, neither changes the source nor refuses the line."""
+    for labels in ({"execution_id": "a"}, {"execution_id": ["b", {}]}, {"execution_id": None}):
+        entry = parse_one(make_entry(labels=labels | {"instanceId": "i-1"}))
+        assert (entry.service, entry.instance) == ("checkout", "i-1")
+
+
+def test_trusted_label_is_read_from_lines_of_any_kind() -> None:
+    """The operator's label counts although memory of sources ignores it, in odd lines too."""
+    lines = [make_entry(labels={"tenant": name}) for name in ("blue", "green", 7)]
+    payloads = [json.dumps(line).encode() for line in lines]
+    payloads.append(b"\xef\xbb\xbf" + payloads[0])
+    batch = parse_all(payloads, make_parser(trusted_tenant_field="labels.tenant"))
+    assert [entry.tenant_id for entry in batch.entries] == ["blue", "green", "7", "blue"]
+
+
 @pytest.mark.parametrize("share", [0.0, 0.05, 0.5, 1.0])
 def test_ledger_balances_at_any_share_of_malformed_lines(share: float) -> None:
     """The ledger balances with 0, 5, 50 and 100 percent of malformed lines."""

@@ -84,8 +84,9 @@ class EntryParser:
         return parsed
 
     def _is_filtered(self, entry: LogEntry) -> bool:
-        services = self._settings.services
-        return entry.severity < self._settings.min_severity or bool(services and entry.service not in services)
+        settings = self._settings
+        is_other = bool(settings.services) and entry.service not in settings.services
+        return is_other or entry.severity < settings.min_severity
 
     def _parse_entry(self, payload: bytes, publish_ns: int, tenant_id: str) -> tuple[LogEntry, bool]:
         """The entry, and whether it is late. RefusedPayload where there is none."""
@@ -122,10 +123,7 @@ class EntryParser:
             False,
             retimed,
         )
-        if raw.text_payload and raw.http_request is None:  # most lines
-            apply_text(entry, raw.text_payload, self._endpoints)
-        else:
-            self._apply_payload(entry, raw, source)
+        self._apply_payload(entry, raw, source)
         if not tenant_id and self._settings.trusted_tenant_field:
             entry.tenant_id = self._trusted_tenant(payload, raw) or entry.tenant_id
         if may_hold_control(payload):
@@ -155,12 +153,13 @@ class EntryParser:
             entry.severity_inferred = True
 
     def _find_source(self, raw: RawEntry) -> Source:
-        key = (bytes(raw.resource), raw.labels, raw.log_name)
+        resource_bytes = b"" + raw.resource  # takes half as long as bytes(raw.resource)
+        key = (resource_bytes, raw.labels, raw.log_name)
         source = self._sources.get(key)
         if source is None:
-            resource = decode_resource(key[0])
+            resource = decode_resource(resource_bytes)
             source = describe_source(resource, raw.labels, raw.log_name, self._settings.trusted_tenant_field)
-            if len(key[0]) + raw.labels.characters() + len(raw.log_name) <= _MAX_SOURCE_KEY:
+            if len(resource_bytes) + raw.labels.characters() + len(raw.log_name) <= _MAX_SOURCE_KEY:
                 if len(self._sources) >= _MAX_SOURCES_KEPT:
                     self._sources.clear()
                 self._sources[key] = source
@@ -168,9 +167,7 @@ class EntryParser:
 
     def _read_times(self, raw: RawEntry, publish_ns: int) -> tuple[int, int, bool, bool]:
         """Event time, receive time, whether the entry's own time was absurd, whether it is late."""
-        parse = self._timestamps.parse
-        event_ns = parse(raw.timestamp) if raw.timestamp else None
-        said_ns = parse(raw.receive_timestamp) if raw.receive_timestamp else None
+        event_ns, said_ns = self._read_timestamps(raw.timestamp, raw.receive_timestamp)
         latest_ns = publish_ns + _FUTURE_NS if publish_ns else self._latest_ns
         if said_ns is not None and YEAR_2000_NS <= said_ns <= latest_ns:
             if event_ns is not None and event_ns >= YEAR_2000_NS:
@@ -179,6 +176,19 @@ class EntryParser:
                     return event_ns, said_ns, False, delay_ns > self._lateness_ns
             return self._settle_times(raw, event_ns, said_ns, from_entry=True)
         return self._settle_times(raw, event_ns, publish_ns, from_entry=False)
+
+    def _read_timestamps(self, event: str, said: str) -> tuple[int | None, int | None]:
+        """Nanoseconds of both, None for none. The usual form is read at once."""
+        parse = self._timestamps.parse
+        if not said:
+            return parse(event) if event else None, None
+        known = self._timestamps.seconds
+        event_second, said_second = known.get(event[:20]), known.get(said[:20])
+        if event_second and said_second and len(event) == 30 == len(said) and event[29] == "Z" == said[29]:
+            fraction, said_fraction = event[20:29], said[20:29]
+            if fraction.isdecimal() and said_fraction.isdecimal():
+                return event_second + int(fraction), said_second + int(said_fraction)
+        return parse(event) if event else None, parse(said)
 
     def _settle_times(
         self, raw: RawEntry, event_ns: int | None, known_ns: int, *, from_entry: bool

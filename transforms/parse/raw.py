@@ -192,7 +192,7 @@ def _tolerate(payload: bytes) -> RawEntry:
         text_payload=_text(entry, "textPayload"),
         json_payload=_object(entry, "jsonPayload") or None,
         proto_payload=_object(entry, "protoPayload") or None,
-        http_request=_http_request(http) if http else None,
+        http_request=_http_request(http) if entry.get("httpRequest") is not None else None,
         resource=msgspec.Raw(_encode_resource(resource)),
         labels=_labels(_object(entry, "labels")),
         trace=_text(entry, "trace"),

@@ -17,10 +17,13 @@ _RFC_3339: Final = re.compile(
 
 
 class TimestampParser:
-    """Parses timestamps, remembering the seconds it has seen: logs come many to a second."""
+    """Parses timestamps, remembering the seconds it has seen: logs come many to a second.
+
+    `seconds` is what it remembers, never to be changed: `2024-01-01T00:00:00.` → nanoseconds.
+    """
 
     def __init__(self) -> None:
-        self._seconds: dict[str, int] = {}
+        self.seconds: dict[str, int] = {}
 
     def parse(self, text: str) -> int | None:
         """Nanoseconds since 1970 UTC, or None where `text` is no RFC 3339 timestamp.
@@ -28,14 +31,11 @@ class TimestampParser:
         Digits beyond nanoseconds are cut; a missing offset means UTC (BigQuery exports write
         `2024-01-01 00:00:00.5 UTC`). A leap second counts as the second before it.
         """
-        second = self._seconds.get(text[:19])
-        if second is not None and text[-1] == "Z" and text[19] == ".":
+        second = self.seconds.get(text[:20])
+        if second is not None and text[-1] == "Z" and len(text) < 31:
             fraction = text[20:-1]
             if fraction.isdecimal():
-                if len(text) == 30:
-                    return second + int(fraction)
-                if len(text) < 30:
-                    return second + int(fraction) * _SCALES[len(fraction)]
+                return second + int(fraction) * _SCALES[len(fraction)]
         return self._parse_slowly(text)
 
     def _parse_slowly(self, text: str) -> int | None:
@@ -49,9 +49,9 @@ class TimestampParser:
             return None
         since = moment - _EPOCH
         total: int = (since.days * 86_400 + since.seconds) * NANOSECONDS
-        if len(self._seconds) >= _MAX_SECONDS_KEPT:
-            self._seconds.clear()
-        self._seconds[text[:19]] = total
+        if len(self.seconds) >= _MAX_SECONDS_KEPT:
+            self.seconds.clear()
+        self.seconds[text[:19] + "."] = total
         fraction, _, sign, offset_hours, offset_minutes = match.groups()[6:]
         if fraction:
             total += int(fraction) * _SCALES[len(fraction)]

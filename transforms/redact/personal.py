@@ -75,6 +75,18 @@ def is_impersonal_ipv4(octets: list[int]) -> bool:
     return octets[0] in (0, 127, 255) or octets[1:] == [0, 0, 0]
 
 
+_PLAIN_IPV4: Final = re.compile(r"(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})", re.ASCII)
+
+
+def plain_ipv4(text: str) -> str:
+    """The address that `text` is, without leading zeros; "" where it is none, or names no host."""
+    match = _PLAIN_IPV4.fullmatch(text)
+    octets = list(map(int, match.groups())) if match else []
+    if not octets or max(octets) > 255 or is_impersonal_ipv4(octets):
+        return ""
+    return ".".join(map(str, octets))
+
+
 def _follows_letter(data: bytes, start: int) -> bool:
     """Whether a letter stands before `start` that is no part of an escape such as `%2F`."""
     return data[start - 1 : start].isalpha() and not _ESCAPE_BEFORE.search(data[max(0, start - 6) : start])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final
 
 import msgspec
@@ -37,6 +37,7 @@ _INVISIBLE_HINT: Final = rb"\xc2\xad|\xe2\x80[\x8b-\x8f]|\xe2\x81[\xa0-\xa4]|\xe
 _PASSES: Final = 6
 _MEMO_ENTRIES: Final = 50_000
 _LONGEST_REMEMBERED: Final = 1024
+_LINES_PER_LOOK: Final = 8
 _SET_MEMORY: Final = 64 << 20
 _FIELD_SEPARATOR: Final = "\x1f"
 
@@ -128,6 +129,8 @@ class Redactor:
 
     def remote_ip(self, tenant_id: str, remote_ip: str) -> str:
         """The caller's address as a placeholder; what is no address is not believed to be harmless."""
+        if not self._operators and (octets := personal.plain_ipv4(remote_ip)):
+            return self._whole(tenant_id, "ip", octets)  # what `text` would say, found in a tenth of the time
         redacted = self.text(tenant_id, remote_ip)
         if not remote_ip or remote_ip in _NOT_ADDRESSES or _ADDRESS.fullmatch(redacted):
             return redacted
@@ -135,8 +138,8 @@ class Redactor:
 
     def batch(self, batch: LogBatch) -> LogBatch:
         """Redact every stored text of `batch` in place, dead letters included, and return it."""
-        match, operator_hints = self._hints, self._operator_hints
         contexts, known = self._contexts.get, self._memo.get
+        lines: list[str] = []
         for entry in batch.entries:
             tenant_id = entry.tenant_id
             context = _context(entry)
@@ -149,15 +152,9 @@ class Redactor:
             if principal := entry.principal:
                 key = ("principal", tenant_id, principal)
                 entry.principal = known(key) or self._remember(key)
-            # One look at the line's fields together costs less than a look at each.
-            joined = _FIELD_SEPARATOR.join(_line_fields(entry))
-            try:
-                data = joined.encode()
-            except UnicodeEncodeError:
-                self._redact_line(entry)
-                continue
-            if match(data) or (operator_hints is not None and operator_hints(data)):
-                self._redact_line(entry)
+            lines.append(_FIELD_SEPARATOR.join(_line_fields(entry)))
+        for entry in self._suspects(batch.entries, lines):
+            self._redact_line(entry)
         batch.dead_letters = [self.dead_letter(letter) for letter in batch.dead_letters]
         return batch
 
@@ -177,19 +174,36 @@ class Redactor:
             payload=self.cut_text(tenant_id, letter.payload),
         )
 
-    def _redact_line(self, entry: LogEntry) -> None:
-        entry.message = self.text(entry.tenant_id, entry.message)
-        _, *rest = _line_fields(entry)
-        if self._is_clean(_FIELD_SEPARATOR.join(rest)):
-            return  # mostly it is the message
-        for name in LINE_FIELDS[1:]:
-            setattr(entry, name, self.text(entry.tenant_id, getattr(entry, name)))
+    def _suspects(self, entries: list[LogEntry], lines: list[str]) -> Iterator[LogEntry]:
+        """Entries with something to redact in their own fields, which stand joined in `lines`.
 
-    def _is_clean(self, text: str) -> bool:
+        Most lines are clean, and a look costs more than the bytes it looks at: so lines are looked
+        at in groups, and one by one only in a group with a finding.
+        """
+        for start in range(0, len(lines), _LINES_PER_LOOK):
+            group = lines[start : start + _LINES_PER_LOOK]
+            if self._operator_hints is None and self._has_no_hint(_FIELD_SEPARATOR.join(group)):
+                continue
+            for entry, line in zip(entries[start : start + _LINES_PER_LOOK], group, strict=True):
+                # Operators may anchor their patterns to the ends of a text, so theirs see each field.
+                if not self._has_no_hint(line) or not self._is_clean_for_operators(entry):
+                    yield entry
+
+    def _has_no_hint(self, text: str) -> bool:
         try:
-            return self._due_families(text.encode()) is None
+            return not self._hints(text.encode())
         except UnicodeEncodeError:
             return False
+
+    def _redact_line(self, entry: LogEntry) -> None:
+        for name in LINE_FIELDS:
+            setattr(entry, name, self.text(entry.tenant_id, getattr(entry, name)))
+
+    def _is_clean_for_operators(self, entry: LogEntry) -> bool:
+        hints = self._operator_hints
+        if hints is None:
+            return True
+        return not any(hints(field.encode("utf-8", "replace")) for field in _line_fields(entry) if field)
 
     def _context_changes(self, context: tuple[str, ...]) -> list[tuple[str, str]]:
         """Names and redacted values of those context fields that redaction changes."""

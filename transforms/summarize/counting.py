@@ -50,9 +50,10 @@ def _count_pattern(summary: WindowSummary, kind: LineKind, lines: int, errors: i
 def _count_latencies(
     summary: WindowSummary, kind: LineKind, lines: int, errors: int, latencies_us: list[int]
 ) -> None:
+    if not (kind.endpoint or kind.peer_service or latencies_us):
+        return
     bins: dict[int, int] = {}
-    for latency in latencies_us:
-        index = latency_bin(latency)
+    for index in map(latency_bin, latencies_us):
         bins[index] = bins.get(index, 0) + 1
     latency_sum = sum(latencies_us)
     counted = RequestStats(lines, errors, latency_sum, bins)

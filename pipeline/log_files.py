@@ -1,0 +1,174 @@
+"""From the bytes of a file to the entries in it: compression, encodings, and JSON over many lines. No Beam here."""
+
+from __future__ import annotations
+
+import codecs
+import re
+from collections.abc import Iterator
+from typing import BinaryIO, Final
+
+import pyarrow as pa
+
+BLOCK_BYTES: Final = 1 << 20
+ENTRIES_PER_BATCH: Final = 50_000
+BYTES_PER_BATCH: Final = 32 << 20
+
+# Files are known by their first bytes, not by their names: downloads are often unpacked already.
+_COMPRESSIONS: Final = {b"\x1f\x8b": "gzip", b"BZh": "bz2", b"\x28\xb5\x2f\xfd": "zstd"}
+_ARCHIVES: Final = {
+    b"PK\x03\x04": "a zip archive",
+    b"\xfd7zXZ\x00": "compressed with xz",
+    b"7z\xbc\xaf\x27\x1c": "a 7z archive",
+    b"PAR1": "a Parquet file",
+    b"Obj\x01": "an Avro file",
+}
+_TAR_MAGIC: Final = slice(257, 262)
+
+# An array of objects, or one object over several lines, as gcloud and jq print them.
+_PRINTED_JSON: Final = re.compile(rb"\s*(?:\[\s*(?:[{\]]|\Z)|\{\s*\n)")
+# A string, closed or cut off by the end of the block, or a bracket.
+_TOKEN: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[{}\[\]]', re.DOTALL)
+_STRING_REST: Final = re.compile(rb'(?:[^"\\]++|\\.)*+"?', re.DOTALL)
+_SEPARATORS: Final = b" \t\r\n\x0b\x0c\x1e,[]"
+
+
+class InputError(Exception):
+    """The input cannot be read; the message says what to do."""
+
+
+class EntryReader:
+    """The entries of one binary stream: lines, or the objects of printed JSON.
+
+    gzip, bzip2 and zstd are decompressed, UTF-16 with a byte order mark becomes UTF-8. An entry of
+    more than `max_entry_bytes` is cut to one byte more than that, enough for Parse to refuse it, so
+    that memory stays bounded. After the last batch `damage` says why the stream could not be read
+    to its end, or is empty.
+    """
+
+    def __init__(self, stream: BinaryIO, max_entry_bytes: int) -> None:
+        self._stream = stream
+        self._limit = max_entry_bytes + 1
+        self.damage = ""
+
+    def batches(self) -> Iterator[list[bytes]]:
+        """Lists of up to 50,000 entries, or of about 32 MiB; blank lines are left out.
+
+        Raises InputError where the stream holds something else than text.
+        """
+        batch: list[bytes] = []
+        size = 0
+        for entries in self._entries():
+            batch += entries
+            size += sum(map(len, entries))
+            while len(batch) >= ENTRIES_PER_BATCH:
+                yield batch[:ENTRIES_PER_BATCH]
+                batch = batch[ENTRIES_PER_BATCH:]
+                size = sum(map(len, batch))
+            if size >= BYTES_PER_BATCH:
+                yield batch
+                batch, size = [], 0
+        if batch:
+            yield batch
+
+    def _entries(self) -> Iterator[list[bytes]]:
+        blocks = self._blocks()
+        first = next(blocks, b"")
+        split = split_objects if _PRINTED_JSON.match(first) else split_lines
+        return split(_chain(first, blocks), self._limit)
+
+    def _blocks(self) -> Iterator[bytes]:
+        blocks = self._read(_decompressed(self._stream))
+        first = next(blocks, b"")
+        _refuse_archive(first)
+        if first.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            decoder = codecs.getincrementaldecoder("utf-16")("replace")
+            for block in _chain(first, blocks):
+                yield decoder.decode(block).encode()
+            return
+        yield first.removeprefix(codecs.BOM_UTF8)
+        yield from blocks
+
+    def _read(self, stream: BinaryIO) -> Iterator[bytes]:
+        # What was read before the damage is still handed on: hence no exception.
+        try:
+            while block := stream.read(BLOCK_BYTES):
+                yield block
+        except OSError as error:
+            self.damage = f"{error.strerror or error}"
+
+
+def split_lines(blocks: Iterator[bytes], limit: int) -> Iterator[list[bytes]]:
+    """The lines of each block without their line ends, cut to `limit` bytes; blank ones are left out."""
+    rest = b""
+    for block in blocks:
+        pieces = (rest + block).split(b"\n")
+        rest = pieces.pop()[:limit]
+        yield [line for piece in pieces if (line := piece[:limit].strip(b"\r")) and not line.isspace()]
+    if rest.strip():
+        yield [rest.strip(b"\r")]
+
+
+def split_objects(blocks: Iterator[bytes], limit: int) -> Iterator[list[bytes]]:
+    """The outermost objects of each block, cut to `limit` bytes, whatever array they stand in.
+
+    Anything between two objects but blanks, commas and square brackets is an entry of its own, for
+    Parse to refuse. What was cut off at the end of the input is the last entry.
+    """
+    depth = 0
+    in_string = False
+    kept = b""  # of an object, or between two, from earlier blocks
+    held = b""  # a backslash whose escaped character is in the next block
+    for new in blocks:
+        block = held + new
+        held = b"\\" if _ends_in_escape(block) else b""
+        block = block[: len(block) - len(held)]
+        found: list[bytes] = []
+        start = position = 0
+        if in_string and (rest := _STRING_REST.match(block)):
+            position = rest.end()
+            in_string = not rest[0].endswith(b'"')
+        for token in _TOKEN.finditer(block, position):
+            mark = token[0]
+            if mark[:1] == b'"':
+                in_string = len(mark) == 1 or not mark.endswith(b'"')
+            elif mark == b"{" or (mark == b"[" and depth):
+                if not depth:
+                    found.append((kept + block[start : token.start()]).strip(_SEPARATORS))
+                    kept, start = b"", token.start()
+                depth += 1
+            elif mark in b"}]" and depth:
+                depth -= 1
+                if not depth:
+                    found.append(kept + block[start : token.end()])
+                    kept, start = b"", token.end()
+        kept = (kept + block[start:])[:limit]
+        yield [entry[:limit] for entry in found if entry]
+    if entry := kept.strip(_SEPARATORS):
+        yield [entry]
+
+
+def _ends_in_escape(text: bytes) -> bool:
+    return (len(text) - len(text.rstrip(b"\\"))) % 2 == 1
+
+
+def _chain(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
+    yield first
+    yield from rest
+
+
+def _decompressed(stream: BinaryIO) -> BinaryIO:
+    peek = getattr(stream, "peek", None)
+    start = peek(8) if peek else b""
+    for magic, codec in _COMPRESSIONS.items():
+        if start.startswith(magic):
+            # Arrow's stream, unlike Beam's and zstandard's, says when the end is missing.
+            return pa.CompressedInputStream(pa.PythonFile(stream, mode="r"), codec)
+    return stream
+
+
+def _refuse_archive(start: bytes) -> None:
+    what = next((name for magic, name in _ARCHIVES.items() if start.startswith(magic)), "")
+    if start[_TAR_MAGIC] == b"ustar":
+        what = "a tar archive"
+    if what:
+        raise InputError(f"is {what}: unpack it, or convert it to one JSON object a line")
