@@ -48,6 +48,7 @@ class ShapeMiner:
         self._tokens = _TokenMasks()
         self._masked: dict[str, Shape] = {}
         self._entries: dict[str, Shape] = {}
+        self._requests: dict[tuple[str, str, int], Shape] = {}
 
     def mine(self, entries: Iterable[LogEntry]) -> None:
         """Set `shape_id` and `shape` of every entry."""
@@ -84,7 +85,8 @@ class ShapeMiner:
         """
         message = entry.message
         if entry.endpoint and message.startswith(entry.endpoint):
-            return self._request_shape(entry)
+            found = self._requests.get((message, entry.endpoint, entry.http_status))
+            return self._request_shape(entry) if found is None else found
         if not entry.exception and message:
             return self.shape(message)
         if not message:
@@ -99,7 +101,11 @@ class ShapeMiner:
         # route says more than a mask of it would.
         detail = entry.message.removeprefix(entry.endpoint).removeprefix(f" {entry.http_status}")
         parts = [entry.endpoint, _status_class(entry.http_status), self.shape(detail)[1] if detail else ""]
-        return self._shape_of_name(" ".join(filter(None, parts)))
+        found = self._shape_of_name(" ".join(filter(None, parts)))
+        if len(self._requests) >= _MEMO_MASKED:
+            self._requests.clear()
+        self._requests[entry.message, entry.endpoint, entry.http_status] = found
+        return found
 
     def _shape_of_name(self, name: str) -> Shape:
         found = self._entries.get(name)
