@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shlex
+import shutil
+import sys
 import time
 from datetime import datetime
 from pathlib import Path
@@ -20,13 +24,17 @@ from aiops.simulate.generator import deliveries, truth
 from aiops.simulate.matching import FaultResult, MatchReport, match_faults
 from aiops.simulate.output import open_output, write_lines
 
-SHOWN_ANOMALIES = 15
+SHOWN_ANOMALIES = 8
 
 
 def run_demo(folder: Path, seed: int, console: Console) -> int:
     """Everything from logs to report in `folder`; returns the exit code."""
     started = time.monotonic()
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        console.print(f"aiops demo: --out {folder}: {error.strerror}; name another folder", markup=False)
+        return 2
     logs, store, report = (str(folder / name) for name in ("logs.ndjson.gz", "aiops.duckdb", "report.html"))
     config = SimulationConfig(seed=seed)
     console.rule("1. half an hour of a small shop, three tenants, with faults")
@@ -34,7 +42,7 @@ def run_demo(folder: Path, seed: int, console: Console) -> int:
         count = write_lines(
             deliveries(config), file, lambda entries, _: status.update(f"simulating: {entries:,} entries")
         )
-    console.print(f"{count:,} log entries in {logs}")
+    console.print(f"{count:,} log entries in {logs}", markup=False, soft_wrap=True)
 
     console.rule("2. the job: Apache Beam on this machine, DuckDB as the store")
     for stale in (Path(store), Path(report)):
@@ -42,7 +50,7 @@ def run_demo(folder: Path, seed: int, console: Console) -> int:
     if code := run_command(["--input", logs, "--store", store], console):
         return code
 
-    console.rule("3. anomalies (the newest)")
+    console.rule("3. the newest anomalies")
     show_anomalies(store=store, limit=SHOWN_ANOMALIES)
     console.rule("4. which of the injected faults were found")
     console.print(_fault_table(_match(store, config)))
@@ -71,43 +79,54 @@ def _microseconds(moment: datetime) -> int:
 
 def _fault_table(matched: MatchReport) -> Table:
     table = Table(box=None, pad_edge=False)
-    for column in ("Tenant", "Service", "Injected fault", "From", "Found as", "After"):
-        table.add_column(column)
+    for column in ("From", "Tenant", "Service"):
+        table.add_column(column, no_wrap=True)
+    for column in ("Injected fault", "Found as", "After"):
+        table.add_column(column, overflow="fold")
     for result in matched.results:
         fault = result.fault
         table.add_row(
+            fault.start[11:16],
             fault.tenant_id,
             fault.service,
             fault.type,
-            fault.start[11:16],
-            ", ".join(result.anomaly_types) if result.found else _why_not(result),
+            "\n".join(result.anomaly_types) if result.found else _why_not(result),
             f"{result.delay_seconds:.0f} s" if result.delay_seconds is not None else "",
         )
     found, of = matched.found("rules")
+    table.caption_justify = "left"
     table.caption = (
-        f"{found} of {of} faults that rules can see were found; "
-        f"{len(matched.false_anomalies)} anomalies have no fault behind them."
+        f"{found} of {of} faults that rules can see were found. Anomalies without a fault behind them: "
+        f"{len(matched.false_anomalies)}.\n(no rule): only learned detection can see it, which this version lacks."
     )
     return table
 
 
 def _why_not(result: FaultResult) -> str:
-    return (
-        "not found" if result.fault.detectable_by == "rules" else "not seen by rules: needs learned detection"
-    )
+    return "not found" if result.fault.detectable_by == "rules" else "(no rule)"
 
 
 def _say_what_next(console: Console, store: str, report: str) -> None:
+    aiops, place = _command(), shlex.quote(store)
     console.print(
         f"""
-Look:     open {report} in a browser
-          .venv/bin/aiops show anomalies --store {store} --severity high
-          .venv/bin/aiops show patterns --store {store} --service payment
+Look: open {report} in a browser, or
 
-Your own logs, one LogEntry of JSON a line (.gz, .zst, globs and - for stdin work too):
-          gcloud logging read 'timestamp>="2026-01-01T00:00:00Z"' --format json | jq -c '.[]' > logs.ndjson
-          .venv/bin/aiops run --input logs.ndjson --store mine.duckdb
-          .venv/bin/aiops report --store mine.duckdb --out mine.html
+  {aiops} show anomalies --store {place} --severity high
+  {aiops} show patterns --store {place} --service payment
+
+Your own logs: files of LogEntries in JSON, .gz and .zst too; - is standard input.
+
+  gcloud logging read 'severity>=INFO' --freshness 1h --format json > logs.json
+  {aiops} run --input logs.json --store mine.duckdb
+  {aiops} report --store mine.duckdb --out mine.html
 """,
+        markup=False,
         highlight=False,
+        soft_wrap=True,
     )
+
+
+def _command() -> str:
+    """How this very program is called again."""
+    return "aiops" if shutil.which("aiops") else os.path.relpath(sys.argv[0])

@@ -254,14 +254,14 @@ def stages() -> list[tuple[str, Callable[[Any], Any]]]:
 
 def profile_stages(path: Path) -> dict[str, float]:
     """Microseconds per line of each stage, over batches as they are read from files."""
-    from pipeline.sources import read_batches
+    from pipeline.log_files import EntryReader
     from transforms.elements import PayloadBatch
 
     spent: dict[str, float] = {}
     count = windows = 0
     with path.open("rb") as file:
         batches = stages()
-        for lines in read_batches(file, 1 << 20):
+        for lines in EntryReader(file, 1 << 20).batches():
             value: Any = PayloadBatch(lines)
             for name, stage in batches:
                 started = time.perf_counter()

@@ -9,7 +9,7 @@ from typing import BinaryIO, Final
 
 import pyarrow as pa
 
-BLOCK_BYTES: Final = 1 << 20
+BLOCK_BYTES: Final = 1 << 16
 ENTRIES_PER_BATCH: Final = 50_000
 BYTES_PER_BATCH: Final = 32 << 20
 
@@ -27,8 +27,8 @@ _TAR_MAGIC: Final = slice(257, 262)
 # An array of objects, or one object over several lines, as gcloud and jq print them.
 _PRINTED_JSON: Final = re.compile(rb"\s*(?:\[\s*(?:[{\]]|\Z)|\{\s*\n)")
 # A string, closed or cut off by the end of the block, or a bracket.
-_TOKEN: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[{}\[\]]', re.DOTALL)
-_STRING_REST: Final = re.compile(rb'(?:[^"\\]++|\\.)*+"?', re.DOTALL)
+_TOKEN: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+("?)|[{}\[\]]', re.DOTALL)
+_STRING_REST: Final = re.compile(rb'(?:[^"\\]++|\\.)*+("?)', re.DOTALL)
 _SEPARATORS: Final = b" \t\r\n\x0b\x0c\x1e,[]"
 
 
@@ -84,6 +84,7 @@ class EntryReader:
             decoder = codecs.getincrementaldecoder("utf-16")("replace")
             for block in _chain(first, blocks):
                 yield decoder.decode(block).encode()
+            yield decoder.decode(b"", final=True).encode()
             return
         yield first.removeprefix(codecs.BOM_UTF8)
         yield from blocks
@@ -126,11 +127,11 @@ def split_objects(blocks: Iterator[bytes], limit: int) -> Iterator[list[bytes]]:
         start = position = 0
         if in_string and (rest := _STRING_REST.match(block)):
             position = rest.end()
-            in_string = not rest[0].endswith(b'"')
+            in_string = not rest[1]
         for token in _TOKEN.finditer(block, position):
             mark = token[0]
             if mark[:1] == b'"':
-                in_string = len(mark) == 1 or not mark.endswith(b'"')
+                in_string = not token[1]
             elif mark == b"{" or (mark == b"[" and depth):
                 if not depth:
                     found.append((kept + block[start : token.start()]).strip(_SEPARATORS))

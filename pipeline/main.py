@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import apache_beam as beam
+from apache_beam.io.filesystem import BeamIOError
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.direct.direct_runner import BundleBasedDirectRunner
@@ -17,7 +18,8 @@ from pipeline.graph import GraphSettings, build_graph
 from pipeline.options import OptionsError, Settings, parse_options
 from pipeline.rules_source import WatchRules
 from pipeline.sinks import PublishAnomalies
-from pipeline.sources import ReadLogFiles, ReadLogMessages
+from pipeline.duckdb_store import StoreError, acquire_store, release_store
+from pipeline.sources import InputError, ReadLogFiles, ReadLogMessages
 from pipeline.store import WriteToStore
 from transforms.elements import NANOSECONDS, SEVERITY_NUMBERS
 from transforms.parse.settings import ParseSettings
@@ -32,13 +34,19 @@ def run(arguments: Sequence[str]) -> PipelineResult:
 
 
 def run_job(settings: Settings, options: PipelineOptions) -> PipelineResult:
-    """Run the job; returns when it has ended, or been launched where it does not run here."""
+    """Run the job until it has ended.
+
+    Raises OptionsError, InputError, StoreError, or what `read_rules` raises.
+    """
     pipeline = beam.Pipeline(runner=choose_runner(settings), options=options)
     build_job(pipeline, settings)
-    with _without_state_cache():
+    with _open_store(settings.store), _without_state_cache(), _expected_errors_bare():
         result = pipeline.run()
-        if settings.runner == "DirectRunner":
+        try:
             result.wait_until_finish()
+        except BaseException:
+            result.cancel()
+            raise
     return result
 
 
@@ -86,15 +94,24 @@ def redact_settings(settings: Settings) -> RedactSettings:
     """Key and patterns of redaction. Raises OptionsError."""
     key = DEMO_MASTER_KEY
     if settings.redaction_key_file:
-        with FileSystems.open(settings.redaction_key_file) as file:
-            key = file.read().strip()
+        key = _read_key(settings.redaction_key_file)
     try:
         patterns = tuple(OperatorPattern(*_kind_and_pattern(text)) for text in settings.redact_patterns)
         return RedactSettings(
             master_key=key, key_version=settings.redaction_key_version, operator_patterns=patterns
         )
     except ValueError as error:
-        raise OptionsError(f"redaction: {error}") from None
+        raise OptionsError(f"--redact_patterns or --redaction_key_file: {error}") from None
+
+
+def _read_key(path: str) -> bytes:
+    try:
+        with FileSystems.open(path) as file:
+            key: bytes = file.read().strip()
+    except (OSError, BeamIOError) as error:
+        cause = getattr(error, "strerror", None) or type(error).__name__
+        raise OptionsError(f"--redaction_key_file {path}: cannot be read ({cause}); check path and permissions") from error
+    return key
 
 
 def _kind_and_pattern(text: str) -> tuple[str, str]:
@@ -102,6 +119,32 @@ def _kind_and_pattern(text: str) -> tuple[str, str]:
     if not separator:
         raise OptionsError(f"--redact_patterns {text}: write kind=RE2, e.g. customer=CU-[0-9]{{8}}")
     return kind, pattern
+
+
+@contextmanager
+def _open_store(path: str) -> Iterator[None]:
+    # Held from start to end: a store that cannot be used is found before anything is read, and no
+    # other run comes in between.
+    acquire_store(path)
+    try:
+        yield
+    finally:
+        release_store(path)
+
+
+@contextmanager
+def _expected_errors_bare() -> Iterator[None]:
+    # Beam raises a copy with the step's name in it, or a RuntimeError: the original is in the chain.
+    try:
+        yield
+    except Exception as error:
+        links: list[BaseException] = [error]
+        while (link := links[-1].__cause__ or links[-1].__context__) is not None:
+            links.append(link)
+        expected = [link for link in links if isinstance(link, (InputError, StoreError))]
+        if expected:
+            raise expected[-1] from None
+        raise
 
 
 @contextmanager

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import argparse
+import difflib
+import io
 import re
 from collections.abc import Sequence
+from contextlib import redirect_stderr
 from datetime import UTC, datetime
-from typing import Annotated, Any, Final, Literal, get_args, get_origin
+from typing import Annotated, Any, Final, Literal, NoReturn, get_args, get_origin
 
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from transforms.elements import NANOSECONDS, SEVERITY_NUMBERS
+from transforms.parse.settings import ParseSettings
 
 EARLIEST_TIME: Final = "2000-01-01T00:00:00Z"
+LATEST_TIME: Final = "2200-01-01T00:00:00Z"  # nanoseconds of later years do not fit 64 bits
 
 
 class OptionsError(Exception):
@@ -48,17 +53,19 @@ class Settings(BaseModel):
 
     input: Annotated[list[str], INPUT] = Field(
         default=[],
-        description="Files of LogEntries, one JSON object a line: paths or quoted globs, local or gs://, "
-        ".gz, .bz2 and .zst too; '-' is standard input.",
+        description="Files of LogEntries: paths or quoted globs, local or gs://; '-' is standard input. One JSON "
+        "object a line, or an array as gcloud prints it; gzip, bzip2 and zstd are unpacked.",
     )
     input_subscription: Annotated[str, INPUT] = Field(
         default="",
-        pattern=r"^(projects/[^/]+/subscriptions/[^/]+)?$",
+        pattern=r"^(projects/[^/\s]+/subscriptions/[^/\s]+)?$",
         description="Pub/Sub subscription that a Cloud Logging sink feeds: projects/P/subscriptions/S. "
         "The job then runs until it is stopped.",
     )
     tenant: Annotated[str, INPUT] = Field(
         default="",
+        max_length=200,
+        pattern=r"^[^\x00-\x1f\x7f]*$",
         description="Tenant that all lines of this input belong to. Without it, the project in logName is the tenant.",
     )
     trusted_tenant_field: Annotated[str, INPUT] = Field(
@@ -75,15 +82,16 @@ class Settings(BaseModel):
         default=[], description="Only these services, comma-separated; others are counted as filtered."
     )
     min_severity: Annotated[str, PARSE] = Field(
-        default="DEFAULT", description="Lines below this severity are counted as filtered."
+        default="DEFAULT",
+        description="Lines below this severity (DEBUG, INFO, NOTICE, WARNING, ERROR, ...) are counted as filtered.",
     )
     max_line_bytes: Annotated[int, PARSE] = Field(
-        default=1 << 20, ge=1024, le=10 << 20, description="Longer lines become dead letters."
+        default=1 << 20, ge=1024, le=10 << 20, description="Longer lines become dead letters; 1024 to 10485760."
     )
     redaction_key_file: Annotated[str, REDACT] = Field(
         default="",
         description="File (local or gs://) that holds the master key of placeholders, at least 16 bytes (openssl rand -hex 32 makes one). "
-        "Without it a fixed key is used that everybody knows: fit for a demo only.",
+        "Without it a fixed key is used that everybody knows, so that what was hidden can be guessed: fit for a demo only.",
     )
     redaction_key_version: Annotated[int, REDACT] = Field(
         default=1, ge=1, description="Version of the master key, written into each placeholder."
@@ -93,7 +101,7 @@ class Settings(BaseModel):
         description="Ids of your own to hide, as kind=RE2, e.g. 'customer=CU-[0-9]{8}'. Repeat the option for more.",
     )
     window_seconds: Annotated[int, SUMMARIZE] = Field(
-        default=60, ge=10, le=600, description="Length of a window."
+        default=60, ge=10, le=600, description="Length of a window, 10 to 600."
     )
     deduplicate: Annotated[Literal["off", "exact"], SUMMARIZE] = Field(
         default="off",
@@ -106,19 +114,19 @@ class Settings(BaseModel):
         "A running job takes changes of it within a minute.",
     )
     confidence_floor: Annotated[float, DETECT] = Field(
-        default=0.7, ge=0, le=1, description="Anomalies below this confidence are kept, but marked."
+        default=0.7, ge=0, le=1, description="Anomalies below this confidence, 0 to 1, are kept, but marked."
     )
     store: Annotated[str, OUTPUT] = Field(
-        default="aiops.duckdb", description="DuckDB file for all tables; made if it does not exist."
+        default="aiops.duckdb", min_length=1, description="DuckDB file for all tables; made if it does not exist."
     )
     anomaly_topic: Annotated[str, OUTPUT] = Field(
         default="",
-        pattern=r"^(projects/[^/]+/topics/[^/]+)?$",
+        pattern=r"^(projects/[^/\s]+/topics/[^/\s]+)?$",
         description="Pub/Sub topic that anomalies are published to as JSON: projects/P/topics/T.",
     )
     runner: Annotated[str, RUN] = Field(
         default="DirectRunner",
-        description="DirectRunner runs here; DataflowRunner needs --project, --region and --temp_location.",
+        description="Beam runner. Only DirectRunner, which runs here, can write the local store.",
     )
 
     @field_validator("min_severity")
@@ -131,17 +139,40 @@ class Settings(BaseModel):
     @field_validator("received_at")
     @classmethod
     def _absolute_time(cls, text: str) -> str:
-        moment = datetime.fromisoformat(text)
-        if moment.tzinfo is None or moment < datetime.fromisoformat(EARLIEST_TIME):
+        earliest, latest = map(datetime.fromisoformat, (EARLIEST_TIME, LATEST_TIME))
+        try:
+            moment = datetime.fromisoformat(text)
+        except ValueError:
+            raise ValueError("must be an RFC 3339 time, e.g. 2026-11-21T08:00:00Z") from None
+        if moment.tzinfo is None or not earliest <= moment < latest:
             raise ValueError(
-                f"must have a time zone and be {EARLIEST_TIME} or later, e.g. 2026-11-21T08:00:00Z"
+                f"must have a time zone and be from {EARLIEST_TIME} to {LATEST_TIME}, e.g. 2026-11-21T08:00:00Z"
             )
         return text
+
+    @field_validator("trusted_tenant_field")
+    @classmethod
+    def _field_of_an_entry(cls, path: str) -> str:
+        try:
+            ParseSettings(trusted_tenant_field=path)
+        except ValueError as error:
+            raise ValueError(str(error).removeprefix("trusted_tenant_field ")) from None
+        return path
+
+    @field_validator("runner")
+    @classmethod
+    def _can_write_the_store(cls, runner: str) -> str:
+        if runner != "DirectRunner":
+            raise ValueError(
+                f"{runner} would write the store on a worker's disk, where it is lost; leave the option out"
+            )
+        return runner
 
     @model_validator(mode="after")
     def _one_input(self) -> Settings:
         if bool(self.input) == bool(self.input_subscription):
-            raise ValueError("give --input or --input_subscription, one of them")
+            given = "both are given" if self.input else "none is given"
+            raise ValueError(f"give --input or --input_subscription, one of them; {given}")
         return self
 
     @property
@@ -158,42 +189,50 @@ def parse_options(arguments: Sequence[str], program: str = "aiops run") -> tuple
 
     Raises OptionsError with all that is wrong, a line each.
     """
-    parser = make_parser(program)
-    known, beam_arguments = parser.parse_known_args(list(arguments))
+    known, beam_arguments = make_parser(program).parse_known_args([_underscored(text) for text in arguments])
+    options = _beam_options(beam_arguments)
     given = {name: value for name, value in vars(known).items() if value is not None}
     try:
         settings = Settings(**given)
     except ValidationError as error:
         raise OptionsError("\n".join(_explain(problem) for problem in error.errors())) from None
-    options = PipelineOptions(beam_arguments)
-    _refuse_unknown(options, beam_arguments)
     options.view_as(StandardOptions).runner = settings.runner
     options.view_as(StandardOptions).streaming = settings.is_streaming
     return settings, options
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise OptionsError(message.removeprefix("argument "))
+
+
 def make_parser(program: str) -> argparse.ArgumentParser:
     """The command line of `Settings`; every flag can be written with _ or with -."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog=program,
+        usage=f"{program} --input FILE [FILE ...] [options]\n       {program} --input_subscription SUBSCRIPTION [options]",
         allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         description="Read logs, find anomalies, write them to a store.",
         epilog="examples:\n"
         "  aiops run --input 'logs/*.ndjson.gz' --store aiops.duckdb\n"
-        "  gcloud logging read 'severity>=ERROR' --format json | jq -c '.[]' | aiops run --input -\n"
-        "  aiops run --input_subscription projects/P/subscriptions/S --anomaly_topic projects/P/topics/T\n\n"
-        "Options of Apache Beam and Dataflow (--project, --region, --temp_location, ...) are passed on.",
+        "  gcloud logging read 'severity>=ERROR' --format json | aiops run --input -\n"
+        "  aiops run --input_subscription projects/P/subscriptions/S\n\n"
+        "exit codes:\n"
+        "  0    all input was read, and every line is accounted for\n"
+        "  1    the run ended, but its summary names something that is wrong\n"
+        "  2    an option, the input or the store cannot be used\n"
+        "  130  stopped by Ctrl-C (143 by SIGTERM); run again over the same input\n\n"
+        "Options can be written with - for _. Options of Apache Beam are passed on.",
     )
     groups: dict[str, Any] = {}
     for name, field in Settings.model_fields.items():
         title = next(mark.group for mark in field.metadata if isinstance(mark, _In))
         group = groups.setdefault(title, None) or parser.add_argument_group(title)
         groups[title] = group
-        flags = list(dict.fromkeys([f"--{name}", f"--{name.replace('_', '-')}"]))
         default = f" Default: {field.default}." if field.default not in ("", []) else ""
         group.add_argument(
-            *flags, help=f"{field.description}{default}".replace("%", "%%"), **_value(name, field.annotation)
+            f"--{name}", help=f"{field.description}{default}".replace("%", "%%"), **_value(name, field.annotation)
         )
     return parser
 
@@ -204,10 +243,27 @@ def _value(name: str, annotation: Any) -> dict[str, Any]:
     if name == "input":
         return {"action": "extend", "nargs": "+", "metavar": "FILE"}
     if annotation == list[str]:
-        return {"action": "append", "metavar": "TEXT"}
+        return {"action": "append", "metavar": "KIND=RE2"}
     if get_origin(annotation) is Literal:
         return {"choices": get_args(annotation)}
-    return {"metavar": annotation.__name__.upper()}
+    return {"metavar": _METAVARS.get(name, name.upper())}
+
+
+_METAVARS: Final = {
+    "input_subscription": "SUBSCRIPTION",
+    "trusted_tenant_field": "FIELD",
+    "received_at": "TIME",
+    "min_severity": "SEVERITY",
+    "max_line_bytes": "N",
+    "redaction_key_file": "FILE",
+    "redaction_key_version": "N",
+    "window_seconds": "N",
+    "rules": "FILE",
+    "confidence_floor": "X",
+    "store": "FILE",
+    "anomaly_topic": "TOPIC",
+}
+_KINDS_OF_VALUES: Final = {"int_parsing": "a whole number", "float_parsing": "a number"}
 
 
 def _split(text: str) -> list[str]:
@@ -216,12 +272,47 @@ def _split(text: str) -> list[str]:
 
 def _explain(problem: Any) -> str:
     where = "".join(f"--{part}: " for part in problem["loc"][:1])
-    return where + problem["msg"].removeprefix("Value error, ")
+    kind = problem["type"]
+    if kind == "string_too_short":
+        return f"{where}must not be empty"
+    if kind in _KINDS_OF_VALUES:
+        return f"{where}must be {_KINDS_OF_VALUES[kind]}"
+    if kind == "string_pattern_mismatch":
+        wanted = Settings.model_fields[problem["loc"][0]].description or ""
+        shape = re.search(r"projects/P/\w+/\w", wanted)
+        return f"{where}must look like {shape[0]}" if shape else f"{where}must not hold control characters"
+    return where + problem["msg"].removeprefix("Value error, ").replace("Input should", "must")
 
 
-def _refuse_unknown(options: PipelineOptions, arguments: Sequence[str]) -> None:
-    known = options.get_all_options(drop_default=False)
+def _underscored(argument: str) -> str:
+    """`--min-severity=X` as `--min_severity=X`; what is no option of ours stays as it is."""
+    name, equals, value = argument.partition("=")
+    own = name.removeprefix("--").replace("-", "_")
+    return f"--{own}{equals}{value}" if name.startswith("--") and own in Settings.model_fields else argument
+
+
+def _beam_options(arguments: Sequence[str]) -> PipelineOptions:
+    options = PipelineOptions(list(arguments))
+    complaint = io.StringIO()
+    try:
+        with redirect_stderr(complaint):
+            known = options.get_all_options(drop_default=False)
+    except SystemExit:  # argparse has printed all options of Beam and, last, what is wrong
+        last = complaint.getvalue().strip().rpartition("\n")[2]
+        raise OptionsError(last.rpartition("error: ")[2].removeprefix("argument ")) from None
+    _refuse_unknown({*known, *Settings.model_fields}, arguments)
+    return options
+
+
+def _refuse_unknown(known: set[str], arguments: Sequence[str]) -> None:
+    takes_value = False
     for argument in arguments:
-        name = argument.removeprefix("--").split("=")[0]
-        if argument.startswith("--") and name not in known and not name.startswith("no_"):
-            raise OptionsError(f"unknown option {argument.split('=')[0]}; see `aiops run --help`")
+        name, equals, _ = argument.removeprefix("--").partition("=")
+        if argument.startswith("--"):
+            if name not in known and name.removeprefix("no_") not in known:
+                near = difflib.get_close_matches(name.replace("-", "_"), known, 1)
+                hint = f"did you mean --{near[0]}?" if near else "see `aiops run --help`"
+                raise OptionsError(f"--{name}: unknown option; {hint}")
+        elif not takes_value:
+            raise OptionsError(f"{argument}: not an option; files are named with --input {argument}")
+        takes_value = argument.startswith("--") and not equals

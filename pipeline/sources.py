@@ -2,35 +2,43 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import IO, Final
+from pathlib import Path
+from typing import BinaryIO, Final
 
 import apache_beam as beam
+from apache_beam.io.filesystem import BeamIOError, CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.io.gcp.pubsub import PubsubMessage, ReadFromPubSub
 from apache_beam.transforms.window import TimestampedValue
 from apache_beam.utils.timestamp import MAX_TIMESTAMP
 
+from pipeline.log_files import EntryReader, InputError
 from transforms.elements import NANOSECONDS, PayloadBatch
+
+__all__ = ["READ_PROGRESS", "InputError", "ReadLogFiles", "ReadLogMessages", "match_files"]
 
 STDIN: Final = "-"
 TIMESTAMP_ATTRIBUTE: Final = "logging.googleapis.com/timestamp"
-BLOCK_BYTES: Final = 16 << 20
-LINES_PER_BATCH: Final = 50_000
-BYTES_PER_BATCH: Final = 32 << 20
 MESSAGES_PER_BATCH: Final = 10_000
+
+_LOGGER = logging.getLogger(__name__)
 
 
 class ReadProgress:
-    """Lines and bytes read by this process so far; for a progress display, not for the ledger."""
+    """Lines and bytes read by this process so far, and files that broke off; for people, not for the ledger."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self.lines = 0
         self.size = 0
+        self.damaged: dict[str, str] = {}  # file → why its end is missing
 
     def add(self, lines: int, size: int) -> None:
         with self._lock:
@@ -41,17 +49,14 @@ class ReadProgress:
 READ_PROGRESS: Final = ReadProgress()
 
 
-class InputError(Exception):
-    """The input cannot be read; the message says what to do."""
-
-
 @dataclass(eq=False)
 class ReadLogFiles(beam.PTransform):
-    """Files of newline-delimited LogEntries → PayloadBatch.
+    """Files of LogEntries → PayloadBatch.
 
-    `patterns` are paths or globs, local or gs://, or "-" for standard input; .gz, .bz2 and .zst
-    are decompressed. Blank lines are skipped. A line of more than `max_line_bytes` is cut to one
-    byte more than that, enough for Parse to refuse it, so that no line needs unbounded memory.
+    `patterns` are paths or globs, local or gs://, or "-" for standard input. A file holds one JSON
+    object a line, or an array as `gcloud logging read --format json` prints it, compressed or not:
+    see `EntryReader`. A compressed file that breaks off is analyzed as far as it goes, and named in
+    READ_PROGRESS and in the log. Building the graph raises InputError where a pattern matches nothing.
     """
 
     patterns: list[str]
@@ -90,44 +95,37 @@ class ReadLogMessages(beam.PTransform):
 
 
 def match_files(patterns: list[str]) -> list[str]:
-    """All files that `patterns` name, sorted and without repetition; "-" stays as it is.
+    """All files that `patterns` name, sorted, each once; "-" stays as it is.
 
-    Raises InputError when a pattern matches nothing: an empty run would look like a quiet one.
+    Raises InputError when a pattern matches no file: an empty run would look like a quiet one.
     """
-    files: set[str] = set()
-    for pattern in patterns:
-        if pattern == STDIN:
-            files.add(STDIN)
-            continue
+    files = {_identity(path): path for pattern in reversed(patterns) for path in _matches(pattern)}
+    return sorted(files.values())
+
+
+def _matches(pattern: str) -> list[str]:
+    if pattern == STDIN:
+        return [STDIN]
+    try:
         matched = [metadata.path for metadata in FileSystems.match([pattern])[0].metadata_list]
-        if not matched:
-            raise InputError(
-                f"--input {pattern}: no such file; quote a glob, so that the shell leaves it alone"
-            )
-        files.update(matched)
-    return sorted(files)
+    except (BeamIOError, OSError, ValueError) as error:
+        raise InputError(
+            f"--input {pattern}: cannot be looked up ({type(error).__name__}): check the name, and the "
+            "credentials where it is not local"
+        ) from error
+    if files := [path for path in matched if not Path(path).is_dir()]:
+        return files
+    if matched:
+        folder = pattern.rstrip("/")
+        raise InputError(f"--input {pattern}: is a folder; name its files, e.g. '{folder}/*.json'")
+    raise InputError(
+        f"--input {pattern}: no such file; check the name, and quote a glob, so that the shell leaves it alone"
+    )
 
 
-def read_batches(stream: IO[bytes], max_line_bytes: int) -> Iterator[list[bytes]]:
-    """Lists of up to 50,000 non-blank lines (or 32 MiB) of `stream`, without their line ends."""
-    rest = b""
-    lines: list[bytes] = []
-    size = 0
-    while block := stream.read(BLOCK_BYTES):
-        READ_PROGRESS.add(block.count(b"\n"), len(block))
-        pieces = (rest + block).split(b"\n")
-        rest = pieces.pop()[: max_line_bytes + 1]
-        for piece in pieces:
-            if line := piece[: max_line_bytes + 1].strip(b"\r"):
-                lines.append(line)
-                size += len(line)
-                if len(lines) >= LINES_PER_BATCH or size >= BYTES_PER_BATCH:
-                    yield lines
-                    lines, size = [], 0
-    if line := rest.strip(b"\r"):
-        lines.append(line)
-    if lines:
-        yield lines
+def _identity(path: str) -> str:
+    # Links and ./ lead to the same file, whose lines must not count twice.
+    return path if path == STDIN or "://" in path else os.path.realpath(path)
 
 
 class _ReadLines(beam.DoFn):
@@ -136,14 +134,35 @@ class _ReadLines(beam.DoFn):
         self._tenant_id = tenant_id
 
     def process(self, path: str) -> Iterator[PayloadBatch]:
-        # Nothing is closed on standard input: it belongs to the process.
-        stream = sys.stdin.buffer if path == STDIN else FileSystems.open(path)
-        try:
-            for lines in read_batches(stream, self._max_line_bytes):
-                yield PayloadBatch(lines, tenant_id=self._tenant_id)
-        finally:
-            if path != STDIN:
-                stream.close()
+        name = "standard input" if path == STDIN else path
+        with open_file(path) as stream:
+            reader = EntryReader(stream, self._max_line_bytes)
+            try:
+                for lines in reader.batches():
+                    READ_PROGRESS.add(len(lines), sum(map(len, lines)))
+                    yield PayloadBatch(lines, tenant_id=self._tenant_id)
+            except InputError as error:
+                raise InputError(f"--input {name}: {error}") from None
+        if reader.damage:
+            READ_PROGRESS.damaged[name] = reader.damage
+            _LOGGER.warning("%s is damaged or incomplete: %s. What comes before was read.", name, reader.damage)
+
+
+@contextmanager
+def open_file(path: str) -> Iterator[BinaryIO]:
+    """The bytes of `path` as they are stored; "-" is standard input. Raises InputError."""
+    if path == STDIN:
+        if sys.stdin is None:
+            raise InputError("--input -: standard input is closed; pipe something into it")
+        yield sys.stdin.buffer  # not closed: it belongs to the process
+        return
+    try:
+        stream = FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED)
+    except (BeamIOError, OSError) as error:
+        cause = getattr(error, "strerror", None) or type(error).__name__
+        raise InputError(f"--input {path}: cannot be read ({cause}); check that you may read it") from error
+    with stream:
+        yield stream
 
 
 class GatherMessages(beam.DoFn):

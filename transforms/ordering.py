@@ -21,7 +21,7 @@ from apache_beam.transforms.userstate import (
     TimerSpec,
     on_timer,
 )
-from apache_beam.transforms.window import GlobalWindow, TimestampedValue
+from apache_beam.transforms.window import TimestampedValue
 from apache_beam.utils.timestamp import Timestamp
 
 from transforms.coders import StructCoder, register_struct
@@ -59,7 +59,7 @@ class ProcessInOrder(beam.PTransform):
 
     (key, V) in the global window → (key, output) with the value's timestamp. V is WindowSummary or
     has its `window_start_us` and `pane_index`, which order values of one timestamp. Over bounded
-    input all values are handled when the input ends, sorted, in one go per key.
+    input all values of a key are sorted and handled when the input ends.
     """
 
     step: OrderedStep[Any, Any, Any]
@@ -68,12 +68,49 @@ class ProcessInOrder(beam.PTransform):
     def expand(self, values: beam.PCollection) -> beam.PCollection:
         for struct_type in (self.value_type, self.step.output_type):
             register_struct(struct_type)
-        dofn = _make_order_dofn(self.step, self.value_type, values.is_bounded)
         key_type = getattr(values.element_type, "tuple_types", (Any,))[0]
-        return values | "Order" >> beam.ParDo(dofn).with_output_types(
-            beam.typehints.Tuple[key_type, self.step.output_type]
+        output_type = beam.typehints.Tuple[key_type, self.step.output_type]
+        if not values.is_bounded:
+            dofn = _make_order_dofn(self.step, self.value_type)
+            return values | "Order" >> beam.ParDo(dofn).with_output_types(output_type)
+        timed_type = beam.typehints.Tuple[key_type, beam.typehints.Tuple[int, self.value_type]]
+        return (
+            values
+            | "KeepTime" >> beam.ParDo(_KeepTime()).with_output_types(timed_type)
+            | "Group" >> beam.GroupByKey()
+            | "Order" >> beam.ParDo(_OrderAll(self.step)).with_output_types(output_type)
         )
 
+
+def _in_order(timed: Iterable[tuple[int, Any]]) -> list[tuple[int, Any]]:
+    """(micros, value) sorted by time, window and pane."""
+    return sorted(timed, key=lambda item: (item[0], item[1].window_start_us, item[1].pane_index))
+
+
+# -------------------------------------------------------------------------------- bounded input
+
+
+class _KeepTime(beam.DoFn):
+    def process(self, element, timestamp=beam.DoFn.TimestampParam):  # type: ignore[no-untyped-def]
+        key, value = element
+        yield key, (timestamp.micros, value)
+
+
+class _OrderAll(beam.DoFn):
+    """Needs neither state nor timers, which cost the local runner more than the steps themselves."""
+
+    def __init__(self, step: OrderedStep[Any, Any, Any]) -> None:
+        self._step = step
+
+    def process(self, element: tuple[Any, Iterable[tuple[int, Any]]]) -> Iterator[TimestampedValue]:
+        key, timed = element
+        memory = self._step.initial()
+        for micros, value in _in_order(timed):
+            for output in self._step.step(memory, value, is_late=value.pane_index > 0):
+                yield TimestampedValue((key, output), Timestamp(micros=micros))
+
+
+# -------------------------------------------------------------------------------------- streams
 
 _PENDING = BagStateSpec("pending", TupleCoder((VarIntCoder(), BytesCoder())))
 _NEXT_DUE = ReadModifyWriteStateSpec("next_due", VarIntCoder())
@@ -81,7 +118,7 @@ _HANDLED = ReadModifyWriteStateSpec("handled", VarIntCoder())
 _STATE = ReadModifyWriteStateSpec("state", BytesCoder())
 
 
-def _make_order_dofn(step: OrderedStep[Any, Any, Any], value_type: type[Any], is_bounded: bool) -> beam.DoFn:  # noqa: FBT001
+def _make_order_dofn(step: OrderedStep[Any, Any, Any], value_type: type[Any]) -> beam.DoFn:
     """The DoFn of `step`, with timers of its own name.
 
     The FnApiRunner keeps the timers of all steps in one buffer per timer name: two steps with a
@@ -93,8 +130,7 @@ def _make_order_dofn(step: OrderedStep[Any, Any, Any], value_type: type[Any], is
     class _Order(beam.DoFn):
         """Buffers values, and hands them over sorted up to the watermark.
 
-        One timer stands at the smallest pending timestamp. Over bounded input it stands at the end
-        of time instead: the runner would otherwise make a round of bundles for each window.
+        One timer stands at the smallest pending timestamp.
         """
 
         def __init__(self) -> None:
@@ -110,9 +146,6 @@ def _make_order_dofn(step: OrderedStep[Any, Any, Any], value_type: type[Any], is
             expiry=beam.DoFn.TimerParam(expiry_timer),
         ):
             pending.add((timestamp.micros, self._core.encode(element[1])))
-            if is_bounded:
-                due.set(GlobalWindow().max_timestamp())
-                return
             earliest = next_due.read()
             if earliest is None or timestamp.micros < earliest:
                 next_due.write(timestamp.micros)
@@ -164,7 +197,7 @@ def _make_order_dofn(step: OrderedStep[Any, Any, Any], value_type: type[Any], is
 
 
 class _OrderCore:
-    """What is done with the values that are due."""
+    """What is done with the values of a stream that are due."""
 
     def __init__(self, step: OrderedStep[Any, Any, Any], value_type: type[Any]) -> None:
         self._step = step
@@ -180,15 +213,10 @@ class _OrderCore:
         handled_up_to = handled.read()
         encoded_state = state.read()
         memory = self._step.initial() if encoded_state is None else self._state_coder.decode(encoded_state)
-        for micros, value in self._sorted(ready):
+        for micros, value in _in_order((micros, self._value_coder.decode(value)) for micros, value in ready):
             is_late = value.pane_index > 0 or (handled_up_to is not None and micros <= handled_up_to)
             for output in self._step.step(memory, value, is_late=is_late):
                 yield TimestampedValue((key, output), Timestamp(micros=micros))
         newest = max(micros for micros, _ in ready)
         handled.write(newest if handled_up_to is None else max(newest, handled_up_to))
         state.write(self._state_coder.encode(memory))
-
-    def _sorted(self, ready: list[tuple[int, bytes]]) -> list[tuple[int, Any]]:
-        decoded = [(micros, self._value_coder.decode(encoded), encoded) for micros, encoded in ready]
-        decoded.sort(key=lambda item: (item[0], item[1].window_start_us, item[1].pane_index, item[2]))
-        return [(micros, value) for micros, value, _ in decoded]

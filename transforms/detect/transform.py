@@ -32,7 +32,7 @@ class DetectAnomalies(beam.PTransform):
             summaries
             | "TrackHistory" >> ProcessInOrder(TrackHistory(), WindowSummary)
             | "EvaluateRules"
-            >> beam.ParDo(_EvaluateRules(self.confidence_floor), books=beam.pvalue.AsIter(self.rules))
+            >> beam.ParDo(_EvaluateRules(self.confidence_floor), books=beam.pvalue.AsList(self.rules))
         )
 
 

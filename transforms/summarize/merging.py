@@ -25,6 +25,9 @@ from transforms.sketches import merge_max, merge_sum
 from transforms.summarize.counting import add_requests
 from transforms.summarize.deduplicate import merge_line
 
+_ENCODER: Final = msgspec.msgpack.Encoder()
+_DECODER: Final = msgspec.msgpack.Decoder(WindowSummary)
+
 MAX_SHAPES: Final = 5_000
 MAX_ENDPOINTS: Final = 200
 MAX_TRACES: Final = 32
@@ -76,10 +79,7 @@ def empty_summary(
 
 def copy_summary(summary: WindowSummary) -> WindowSummary:
     """A summary equal to `summary` that shares nothing mutable with it."""
-    return merge_summaries(
-        empty_summary(summary.tenant_id, summary.service, summary.window_start_us, summary.window_seconds),
-        summary,
-    )
+    return _DECODER.decode(_ENCODER.encode(summary))
 
 
 def sort_summary(summary: WindowSummary) -> WindowSummary:

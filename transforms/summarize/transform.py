@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import apache_beam as beam
 import msgspec
 from apache_beam.transforms.window import GlobalWindows, TimestampedValue
-from apache_beam.utils.timestamp import Duration, Timestamp
+from apache_beam.utils.timestamp import Timestamp
 
 from transforms.coders import StructCoder
-from transforms.elements import LogBatch, WindowSummary
+from transforms.elements import MICROSECONDS, LogBatch, WindowSummary
 from transforms.ordering import ProcessInOrder
 from transforms.summarize.deduplicate import count_listed
 from transforms.summarize.gaps import FillGaps, ServiceMark
@@ -42,15 +42,10 @@ class SummarizeWindows(beam.PTransform):
     settings: SummarizeSettings
 
     def expand(self, batches: beam.PCollection) -> beam.PCollection:
-        settings = self.settings
-        summaries = (
-            batches
-            | "SummarizeBundle" >> beam.ParDo(_SummarizeBundle(settings)).with_output_types(KeyedSummary)
-            | "Window" >> window_into(settings.window_seconds)
-            | "Merge" >> beam.CombinePerKey(_MergeSummaries()).with_output_types(KeyedSummary)
-            | "NumberPanes" >> beam.ParDo(_NumberPanes()).with_output_types(KeyedSummary)
-            | "Unwindow" >> beam.WindowInto(GlobalWindows())
-        )
+        bundles = beam.ParDo(_SummarizeBundle(self.settings)).with_output_types(KeyedSummary)
+        partials = batches | "SummarizeBundle" >> bundles
+        merge = _MergeAtEnd() if batches.is_bounded else _MergeInWindows(self.settings.window_seconds)
+        summaries = partials | merge
         gaps = (
             summaries
             | "MarkServices" >> beam.Map(_mark_service).with_output_types(tuple[str, ServiceMark])
@@ -58,6 +53,40 @@ class SummarizeWindows(beam.PTransform):
             | "KeyGaps" >> beam.MapTuple(_key_gap).with_output_types(KeyedSummary)
         )
         return (summaries, gaps) | "AddGaps" >> beam.Flatten()
+
+
+@dataclass(eq=False)
+class _MergeInWindows(beam.PTransform):
+    """Partials of a stream: a pane when the watermark passes the window, more for late lines."""
+
+    window_seconds: int
+
+    def expand(self, partials: beam.PCollection) -> beam.PCollection:
+        return (
+            partials
+            | "Window" >> window_into(self.window_seconds)
+            | "Merge" >> beam.CombinePerKey(_MergeSummaries()).with_output_types(KeyedSummary)
+            | "NumberPanes" >> beam.ParDo(_NumberPanes()).with_output_types(KeyedSummary)
+            | "Unwindow" >> beam.WindowInto(GlobalWindows())
+        )
+
+
+@dataclass(eq=False)
+class _MergeAtEnd(beam.PTransform):
+    """Partials of bounded input: the same by a key with the window in it.
+
+    There is one pane when the input ends, so nothing is left for the runner's windows to decide,
+    and its work per key and window costs more than ours.
+    """
+
+    def expand(self, partials: beam.PCollection) -> beam.PCollection:
+        by_window = tuple[tuple[str, str, int], WindowSummary]
+        return (
+            partials
+            | "KeyByWindow" >> beam.MapTuple(_key_by_window).with_output_types(by_window)
+            | "Merge" >> beam.CombinePerKey(_MergeSummaries()).with_output_types(by_window)
+            | "AtWindowEnd" >> beam.MapTuple(_at_window_end).with_output_types(KeyedSummary)
+        )
 
 
 class _SummarizeBundle(beam.DoFn):
@@ -69,9 +98,7 @@ class _SummarizeBundle(beam.DoFn):
         for summary in summarize_entries(
             batch.entries, window_seconds, drop_copies=self._settings.drop_copies
         ):
-            end = Timestamp(micros=summary.window_start_us) + window_seconds
-            key = (summary.tenant_id, summary.service)
-            yield TimestampedValue((key, summary), end - Duration(micros=1))
+            yield _at_window_end((), summary)
 
 
 class _MergeSummaries(beam.CombineFn):
@@ -89,19 +116,33 @@ class _MergeSummaries(beam.CombineFn):
     def merge_accumulators(self, accumulators: Iterable[WindowSummary]) -> WindowSummary:
         merged = self.create_accumulator()
         for accumulator in accumulators:
-            if accumulator.window_seconds:
-                merged = self.add_input(merged, accumulator)
+            if not merged.window_seconds:
+                merged = accumulator  # an accumulator may be changed, unlike an input
+            elif accumulator.window_seconds:
+                merged = merge_summaries(merged, accumulator)
         return merged
 
     def extract_output(self, accumulator: WindowSummary) -> WindowSummary:
-        # A late pane goes on with the accumulator: what is counted here must not stay in it.
-        return sort_summary(fit(count_listed(copy_summary(accumulator))))
+        if accumulator.distinct_lines:
+            # A late pane goes on with the accumulator: what is counted here must not stay in it.
+            accumulator = fit(count_listed(copy_summary(accumulator)))
+        return sort_summary(accumulator)
 
 
 class _NumberPanes(beam.DoFn):
     def process(self, element, pane=beam.DoFn.PaneInfoParam):  # type: ignore[no-untyped-def]
         key, summary = element
         yield key, msgspec.structs.replace(summary, pane_index=pane.index)
+
+
+def _key_by_window(key: Key, summary: WindowSummary) -> tuple[tuple[str, str, int], WindowSummary]:
+    return (*key, summary.window_start_us), summary
+
+
+def _at_window_end(_: object, summary: WindowSummary) -> TimestampedValue:
+    end_us = summary.window_start_us + summary.window_seconds * MICROSECONDS
+    key = (summary.tenant_id, summary.service)
+    return TimestampedValue((key, summary), Timestamp(micros=end_us - 1))
 
 
 def _mark_service(element: tuple[Key, WindowSummary]) -> tuple[str, ServiceMark]:

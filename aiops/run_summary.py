@@ -1,0 +1,100 @@
+"""What `aiops run` says at its end: what was found, what could not be used, and where to look next."""
+
+from __future__ import annotations
+
+import shlex
+from typing import Any, Final
+
+from rich.console import Console
+from rich.text import Text
+
+from aiops.cells import SEVERITY_STYLES
+from aiops.text import one_line
+from pipeline.duckdb_store import DuckDBStore
+from pipeline.options import Settings
+from pipeline.sources import READ_PROGRESS
+
+_WRITTEN: Final = "written_at >= make_timestamptz($since)"
+
+
+def print_summary(settings: Settings, started_us: int, console: Console) -> int:
+    """Print what the run that began at `started_us` left in the store; returns the exit code.
+
+    1 where a file broke off, the ledger does not balance, or no line could be used; else 0.
+    """
+    with DuckDBStore(settings.store, read_only=True) as store:
+        anomalies = _counts(store, "anomaly_severity", "count(*)", "current_anomalies", "status = 'open'", started_us)
+        refused = _counts(store, "reason", 'sum("count")', "current_dead_letters", "true", started_us)
+        totals = store.ledger_totals()
+    ledger, is_right = _ledger(totals)
+    rows = [
+        ("Anomalies", _anomalies(anomalies), "show anomalies" if anomalies else ""),
+        ("Dead letters", _dead_letters(refused), "show dead-letters" if refused else ""),
+        ("Ledger", ledger, "" if is_right else "show ledger"),
+    ]
+    for title, text, command in rows:
+        look = f"  → aiops {command} --store {shlex.quote(settings.store)}" if command else ""
+        console.print(Text.assemble(f"{title + ':':<14}", text, (look, "dim")), soft_wrap=True)
+    warnings = _warnings(settings, totals)
+    for warning in warnings:
+        console.print(Text.assemble(("Warning:      ", "yellow"), warning), soft_wrap=True)
+    unusable = totals["received"] > 0 and totals["dead_lettered"] == totals["received"]
+    return 1 if READ_PROGRESS.damaged or not is_right or unusable else 0
+
+
+def _counts(store: DuckDBStore, by: str, count: str, view: str, where: str, since_us: int) -> dict[str, int]:
+    rows = store.query(
+        f"SELECT {by} AS name, CAST({count} AS BIGINT) AS lines FROM {view} WHERE {where} AND {_WRITTEN} "  # noqa: S608
+        "GROUP BY ALL ORDER BY lines DESC, name",
+        {"since": since_us},
+    )
+    return {row["name"]: row["lines"] for row in rows}
+
+
+def _anomalies(counts: dict[str, int]) -> Text:
+    parts = [(f"{counts[name]:,} {name}", style) for name, style in SEVERITY_STYLES.items() if counts.get(name)]
+    if not parts:
+        return Text("none")
+    text = Text(f"{sum(counts.values()):,} (")
+    for number, (part, style) in enumerate(parts):
+        text.append(", " if number else "").append(part, style)
+    return text.append(")")
+
+
+def _dead_letters(counts: dict[str, int]) -> Text:
+    if not counts:
+        return Text("none")
+    reasons = ", ".join(f"{count:,} {one_line(reason, 60)}" for reason, count in counts.items())
+    return Text(f"{sum(counts.values()):,} ({reasons})", "yellow")
+
+
+def _ledger(totals: dict[str, Any]) -> tuple[Text, bool]:
+    if not totals["balanced"]:
+        wrong = f"{totals['unbalanced_minutes']:,} minutes do not balance; run again over the same input"
+        return Text(wrong, "bold red"), False
+    names = ("analyzed", "late", "duplicate", "filtered", "dead_lettered")
+    parts = [f"{totals[name]:,} {name.replace('_', '-')}" for name in names if totals[name]]
+    sums = f": {totals['received']:,} received = {' + '.join(parts)}" if parts else ": no lines"
+    return Text.assemble(("balanced", "green"), sums), True
+
+
+def _warnings(settings: Settings, totals: dict[str, Any]) -> list[str]:
+    warnings = [
+        f"{one_line(name)} is damaged or incomplete ({one_line(cause)}); what comes before was analyzed."
+        for name, cause in READ_PROGRESS.damaged.items()
+    ]
+    received = totals["received"]
+    if not received:
+        warnings.append("the input held no lines.")
+    elif totals["dead_lettered"] == received:
+        warnings.append("no line is a LogEntry in JSON; see the reasons of the dead letters.")
+    elif totals["filtered"] == received:
+        warnings.append("--services and --min_severity left out every line; name services as the logs do.")
+    elif totals["late"] == received:
+        warnings.append("every line was received over 10 minutes after its timestamp, so it counts as late.")
+    if not settings.redaction_key_file:
+        warnings.append(
+            "secrets are hidden with the demo key, which everybody knows; for real logs make a key "
+            "(openssl rand -hex 32 > key) and pass --redaction_key_file key."
+        )
+    return warnings

@@ -1,0 +1,106 @@
+"""The command line of the job: each option, and what is said of a wrong one."""
+
+from __future__ import annotations
+
+import pytest
+from apache_beam.options.pipeline_options import GoogleCloudOptions, StandardOptions
+
+from pipeline.main import redact_settings
+from pipeline.options import OptionsError, Settings, make_parser, parse_options
+
+FILES = ["--input", "a.json"]
+
+
+def refused(*arguments: str) -> str:
+    with pytest.raises(OptionsError) as raised:
+        parse_options(arguments)
+    return str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "none is given"),
+        ([*FILES, "--input_subscription", "projects/p/subscriptions/s"], "both are given"),
+        (["--input"], "--input: expected at least one argument"),
+        (["--inputt", "x"], "--inputt: unknown option; did you mean --input?"),
+        ([*FILES, "--min-sev", "ERROR"], "did you mean --min_severity?"),
+        (["a.json"], "files are named with --input a.json"),
+        ([*FILES, "--project=p", "b.json"], "files are named with --input b.json"),
+        ([*FILES, "--no_such"], "--no_such: unknown option"),
+        ([*FILES, "--project"], "--project: expected one argument"),
+        ([*FILES, "--direct_num_workers", "many"], "--direct_num_workers: invalid int value: 'many'"),
+        ([*FILES, "--window_seconds", "5"], "--window_seconds: must be greater than or equal to 10"),
+        ([*FILES, "--window_seconds", "x"], "--window_seconds: must be a whole number"),
+        ([*FILES, "--confidence_floor", "x"], "--confidence_floor: must be a number"),
+        ([*FILES, "--confidence_floor", "nan"], "--confidence_floor: must be"),
+        ([*FILES, "--max_line_bytes", "1k"], "--max_line_bytes: must be a whole number"),
+        ([*FILES, "--min_severity", "BAD"], "--min_severity: must be one of DEFAULT, DEBUG"),
+        ([*FILES, "--received_at", "yesterday"], "--received_at: must be an RFC 3339 time"),
+        ([*FILES, "--received_at", "2026-01-01"], "--received_at: must have a time zone"),
+        ([*FILES, "--received_at", "9999-01-01T00:00:00Z"], "--received_at: must have a time zone and be from"),
+        ([*FILES, "--deduplicate", "maybe"], "--deduplicate: invalid choice: 'maybe'"),
+        ([*FILES, "--trusted_tenant_field", "x.y"], "--trusted_tenant_field: must start with one of labels."),
+        ([*FILES, "--tenant", "a\x1b[31m"], "--tenant: must not hold control characters"),
+        ([*FILES, "--store", ""], "--store: must not be empty"),
+        ([*FILES, "--runner", "DataflowRunner"], "--runner: DataflowRunner would write the store"),
+        ([*FILES, "--anomaly_topic", "t"], "--anomaly_topic: must look like projects/P/topics/T"),
+        (["--input_subscription", "s"], "--input_subscription: must look like projects/P/subscriptions/S"),
+    ],
+)
+def test_a_wrong_option_is_named_with_the_mend(arguments: list[str], said: str) -> None:
+    """Each error names the option and what it takes, on one line and without a usage page."""
+    message = refused(*arguments)
+    assert said in message
+    assert "\n" not in message
+
+
+def test_all_wrong_values_are_said_at_once() -> None:
+    """Two mistakes give two lines."""
+    assert len(refused(*FILES, "--window_seconds", "1", "--min_severity", "BAD").splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--redact_patterns", "customer"], "write kind=RE2"),
+        (["--redact_patterns", "customer=("], "not valid RE2"),
+        (["--redact_patterns", "Customer=a"], "kind 'Customer'"),
+        (["--redact_patterns", "customer=a*"], "matches the empty string"),
+        (["--redaction_key_file", "/nonexistent/key"], "--redaction_key_file /nonexistent/key: cannot be read"),
+        (["--redaction_key_file", "/"], "--redaction_key_file /: cannot be read"),
+    ],
+)
+def test_a_wrong_redaction_is_refused_at_launch(arguments: list[str], said: str) -> None:
+    """Patterns and the key are checked before anything is read."""
+    settings, _ = parse_options([*FILES, *arguments])
+    with pytest.raises(OptionsError) as raised:
+        redact_settings(settings)
+    assert said in str(raised.value)
+
+
+def test_options_take_underscores_and_hyphens() -> None:
+    """--min-severity=ERROR and --min_severity ERROR are the same."""
+    one, _ = parse_options([*FILES, "--min-severity=error", "--window-seconds", "10"])
+    other, _ = parse_options([*FILES, "--min_severity", "ERROR", "--window_seconds=10"])
+    assert one == other
+    assert (one.min_severity, one.window_seconds) == ("ERROR", 10)
+
+
+def test_options_of_beam_are_passed_on() -> None:
+    """What is not ours but Beam's reaches the pipeline options."""
+    settings, options = parse_options([*FILES, "b.json", "--project", "p", "--services", "a, b"])
+    assert options.view_as(GoogleCloudOptions).project == "p"
+    assert options.view_as(StandardOptions).streaming is False
+    assert settings.input == ["a.json", "b.json"]
+    assert settings.services == ["a", "b"]
+
+
+def test_help_fits_80_columns_and_describes_every_option(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every setting has an entry, and no line is wider than a small terminal."""
+    monkeypatch.setenv("COLUMNS", "80")
+    text = make_parser("aiops run").format_help()
+    assert max(map(len, text.splitlines())) <= 80
+    for name, field in Settings.model_fields.items():
+        assert f"--{name}" in text
+        assert field.description
