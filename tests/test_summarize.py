@@ -47,6 +47,7 @@ entries = st.builds(
     trace_id=st.sampled_from(["", "t1", "t2"]),
     principal=st.sampled_from(["", "ann", "bob"]),
     remote_ip=st.sampled_from(["", "<ip:v1:00>"]),
+    exception=st.sampled_from(["", "java.lang.A", "java.lang.B"]),
     peer_service=st.sampled_from(["", "frontend"]),
     is_request=st.booleans(),
     is_denied=st.booleans(),

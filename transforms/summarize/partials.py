@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
+from operator import itemgetter
 from typing import Any, Final
 
 import msgspec
@@ -37,15 +38,20 @@ def summarize_entries(
     With `drop_copies` lines are listed, not counted: `deduplicate.count_listed` counts them once
     the copies of all bundles have met.
     """
-    partials: dict[tuple[str, str, int], WindowSummary] = {}
+    partials: dict[tuple[str, str, int], tuple[WindowSummary, list[LogEntry]]] = {}
     for group, members in _group(entries, window_seconds * 1_000_000_000).items():
-        tenant_id, service, window_number = group[:3]
-        summary = partials.get(group[:3])
-        if summary is None:
+        tenant_id, service, window_number = window = group[:3]
+        if window not in partials:
             start_us = window_number * window_seconds * 1_000_000
-            summary = partials[group[:3]] = empty_summary(tenant_id, service, start_us, window_seconds)
-        _add_group(summary, LineKind._make(group[3:]), members, drop_copies=drop_copies)
-    return [fit(summary) for _, summary in sorted(partials.items())]
+            partials[window] = empty_summary(tenant_id, service, start_us, window_seconds), []
+        summary, lines = partials[window]
+        lines += members
+        _add_kind(summary, LineKind._make(group[3:]), members, drop_copies=drop_copies)
+    for summary, lines in partials.values():
+        if not drop_copies:
+            _count_receipts(summary, lines)
+        _keep_samples(summary, lines)
+    return [fit(summary) for _, (summary, _) in sorted(partials.items(), key=itemgetter(0))]
 
 
 def _group(entries: Iterable[LogEntry], window_ns: int) -> dict[tuple[Any, ...], list[LogEntry]]:
@@ -72,14 +78,21 @@ def _group(entries: Iterable[LogEntry], window_ns: int) -> dict[tuple[Any, ...],
     return groups
 
 
-def _add_group(summary: WindowSummary, kind: LineKind, entries: list[LogEntry], *, drop_copies: bool) -> None:
+def _add_kind(summary: WindowSummary, kind: LineKind, entries: list[LogEntry], *, drop_copies: bool) -> None:
     _keep_example(summary, kind, entries)
     if drop_copies:
         list_lines(summary, kind, entries)
     else:
         count_lines(summary, kind, [entry.latency_us for entry in entries])
-        _count_receipts(summary, entries)
-    # All that follows, like the example, does not change when a copy of a line is added.
+    if is_error(kind):
+        for entry in entries:
+            if entry.trace_id:
+                error = TraceError(entry.event_time_ns // 1000, kind.shape_id, entry.span_id)
+                keep_trace(summary.traces, entry.trace_id, error)
+
+
+def _keep_samples(summary: WindowSummary, entries: list[LogEntry]) -> None:
+    """What does not change when a copy of a line is added: distinct values and deploys."""
     for registers, values in (
         (summary.instances, {entry.instance for entry in entries}),
         (summary.principals, {entry.principal for entry in entries}),
@@ -88,12 +101,14 @@ def _add_group(summary: WindowSummary, kind: LineKind, entries: list[LogEntry], 
         values.discard("")
         for value in values:
             distinct_add(registers, value)
-    if is_error(kind):
-        for entry in entries:
-            if entry.trace_id:
-                error = TraceError(entry.event_time_ns // 1000, kind.shape_id, entry.span_id)
-                keep_trace(summary.traces, entry.trace_id, error)
-    _keep_deploys(summary, entries)
+    summary.deploys = sorted(
+        {
+            DeployEvent(entry.event_time_ns // 1000, entry.method_name, entry.deploy, entry.principal)
+            for entry in entries
+            if entry.deploy
+        },
+        key=msgspec.structs.astuple,
+    )
 
 
 def _count_receipts(summary: WindowSummary, entries: list[LogEntry]) -> None:
@@ -106,27 +121,20 @@ def _keep_example(summary: WindowSummary, kind: LineKind, entries: list[LogEntry
     orders = [entry.event_time_ns * _MIX & _MASK for entry in entries]
     smallest = min(orders)
     entry = entries[orders.index(smallest)]
+    example = _example(smallest, entry)
     if orders.count(smallest) > 1:
-        candidates = [entry for order, entry in zip(orders, entries, strict=True) if order == smallest]
-        entry = min(candidates, key=lambda candidate: (candidate.insert_id, candidate.message))
-    example = Example(
-        smallest,
+        ties = [entry for order, entry in zip(orders, entries, strict=True) if order == smallest]
+        example = min((_example(smallest, tie) for tie in ties), key=msgspec.structs.astuple)
+    exception = min({entry.exception for entry in entries} - {""}, default="")
+    add_pattern(summary.patterns, kind.shape_id, PatternStats(entry.shape, 0, 0, 0, [example], exception))
+
+
+def _example(order: int, entry: LogEntry) -> Example:
+    return Example(
+        order,
         entry.event_time_ns // 1000,
         entry.insert_id,
         entry.message[:MAX_EXAMPLE_CHARACTERS],
         entry.trace_id,
         entry.instance,
     )
-    add_pattern(
-        summary.patterns, kind.shape_id, PatternStats(entry.shape, 0, 0, 0, [example], entry.exception)
-    )
-
-
-def _keep_deploys(summary: WindowSummary, entries: list[LogEntry]) -> None:
-    deploys = {
-        DeployEvent(entry.event_time_ns // 1000, entry.method_name, entry.deploy, entry.principal)
-        for entry in entries
-        if entry.deploy
-    }
-    if deploys:
-        summary.deploys = sorted(deploys.union(summary.deploys), key=msgspec.structs.astuple)
