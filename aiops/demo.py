@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import shutil
 import sys
@@ -79,25 +78,24 @@ def _microseconds(moment: datetime) -> int:
 
 def _fault_table(matched: MatchReport) -> Table:
     table = Table(box=None, pad_edge=False)
-    for column in ("From", "Tenant", "Service"):
-        table.add_column(column, no_wrap=True)
-    for column in ("Injected fault", "Found as", "After"):
-        table.add_column(column, overflow="fold")
+    for column in ("From", "Service", "Injected fault", "Found as"):
+        table.add_column(column, no_wrap=column != "Found as")
     for result in matched.results:
         fault = result.fault
         table.add_row(
             fault.start[11:16],
-            fault.tenant_id,
-            fault.service,
+            f"{fault.tenant_id} {fault.service}",
             fault.type,
-            "\n".join(result.anomaly_types) if result.found else _why_not(result),
-            f"{result.delay_seconds:.0f} s" if result.delay_seconds is not None else "",
+            ", ".join(result.anomaly_types) if result.found else _why_not(result),
         )
     found, of = matched.found("rules")
     table.caption_justify = "left"
+    delays = [result.delay_seconds for result in matched.results if result.delay_seconds is not None]
+    after = f", at most {max(delays):.0f} s after they began" if delays else ""
     table.caption = (
-        f"{found} of {of} faults that rules can see were found. Anomalies without a fault behind them: "
-        f"{len(matched.false_anomalies)}.\n(no rule): only learned detection can see it, which this version lacks."
+        f"{found} of {of} faults that rules can see were found{after}.\n"
+        f"{len(matched.false_anomalies)} anomalies have no fault behind them.\n"
+        "(no rule): only learned detection can see it, which this version lacks."
     )
     return table
 
@@ -129,4 +127,7 @@ Your own logs: files of LogEntries in JSON, .gz and .zst too; - is standard inpu
 
 def _command() -> str:
     """How this very program is called again."""
-    return "aiops" if shutil.which("aiops") else os.path.relpath(sys.argv[0])
+    if shutil.which("aiops"):
+        return "aiops"
+    program = Path(sys.argv[0])
+    return str(program.relative_to(Path.cwd()) if program.is_relative_to(Path.cwd()) else program)

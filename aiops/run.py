@@ -77,9 +77,9 @@ def _say_what_starts(settings: Settings, console: Console) -> None:
 
 def _say_how_to_go_on(settings: Settings, console: Console) -> None:
     mend = (
-        "Windows that were not over are not stored, and the emulator or Pub/Sub will not send their messages again."
+        "Windows that were not over are not stored, and Pub/Sub does not send their messages again."
         if settings.is_streaming
-        else "What is stored so far is not complete: run again over the same input, and the same rows come out once."
+        else "What is stored is not complete: run again over the same input, and every row counts once."
     )
     console.print(Text.assemble(("aiops run: ", "bold yellow"), f"stopped. {mend}"), soft_wrap=True)
 

@@ -23,7 +23,9 @@ def print_summary(settings: Settings, started_us: int, console: Console) -> int:
     1 where a file broke off, the ledger does not balance, or no line could be used; else 0.
     """
     with DuckDBStore(settings.store, read_only=True) as store:
-        anomalies = _counts(store, "anomaly_severity", "count(*)", "current_anomalies", "status = 'open'", started_us)
+        anomalies = _counts(
+            store, "anomaly_severity", "count(*)", "current_anomalies", "status = 'open'", started_us
+        )
         refused = _counts(store, "reason", 'sum("count")', "current_dead_letters", "true", started_us)
         totals = store.ledger_totals()
     ledger, is_right = _ledger(totals)
@@ -52,7 +54,9 @@ def _counts(store: DuckDBStore, by: str, count: str, view: str, where: str, sinc
 
 
 def _anomalies(counts: dict[str, int]) -> Text:
-    parts = [(f"{counts[name]:,} {name}", style) for name, style in SEVERITY_STYLES.items() if counts.get(name)]
+    parts = [
+        (f"{counts[name]:,} {name}", style) for name, style in SEVERITY_STYLES.items() if counts.get(name)
+    ]
     if not parts:
         return Text("none")
     text = Text(f"{sum(counts.values()):,} (")

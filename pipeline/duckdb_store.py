@@ -198,6 +198,7 @@ def _type_change(stored: Any, wanted: Any) -> str:
 
 
 def _connect(path: str, *, read_only: bool) -> duckdb.DuckDBPyConnection:
+    _refuse_other_files(path)
     try:
         connection = duckdb.connect(path, read_only=read_only)
     except duckdb.ConnectionException:
@@ -207,6 +208,22 @@ def _connect(path: str, *, read_only: bool) -> duckdb.DuckDBPyConnection:
         raise _explain(error, path) from error
     connection.execute("SET TimeZone = 'UTC'")
     return connection
+
+
+def _refuse_other_files(path: str) -> None:
+    # DuckDB also opens CSV, JSON and Parquet files and databases elsewhere, and makes a database in
+    # memory beside them: what the job writes there would be lost without an error.
+    if not path or re.match(r"[a-z0-9]{2,}:|:", path):
+        raise StoreError(f"{path or '(no name)'} is no local file. Name one with --store.")
+    try:
+        with Path(path).open("rb") as file:
+            start = file.read(12)
+    except OSError:
+        return  # it does not exist, or DuckDB will say why it cannot be read
+    if start and start[8:12] != b"DUCK":
+        raise StoreError(
+            f"{path} is not a DuckDB file. Name another file with --store; this one is left alone."
+        )
 
 
 def _explain(error: duckdb.Error, path: str) -> StoreError:

@@ -1,4 +1,4 @@
-"""From the bytes of a file to the entries in it: compression, encodings, and JSON over many lines. No Beam here."""
+"""From the bytes of a file to the entries in it: compression, encodings, printed JSON. No Beam here."""
 
 from __future__ import annotations
 

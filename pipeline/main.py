@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Final
 
 import apache_beam as beam
 from apache_beam.io.filesystem import BeamIOError
@@ -13,18 +15,22 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.direct.direct_runner import BundleBasedDirectRunner
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner, worker_handlers
 from apache_beam.runners.runner import PipelineResult, PipelineRunner
+from google.api_core.exceptions import GoogleAPICallError
+from google.auth.exceptions import GoogleAuthError
 
+from pipeline.duckdb_store import StoreError, acquire_store, release_store
 from pipeline.graph import GraphSettings, build_graph
 from pipeline.options import OptionsError, Settings, parse_options
 from pipeline.rules_source import WatchRules
 from pipeline.sinks import PublishAnomalies
-from pipeline.duckdb_store import StoreError, acquire_store, release_store
 from pipeline.sources import InputError, ReadLogFiles, ReadLogMessages
 from pipeline.store import WriteToStore
 from transforms.elements import NANOSECONDS, SEVERITY_NUMBERS
 from transforms.parse.settings import ParseSettings
 from transforms.redact.settings import DEMO_MASTER_KEY, OperatorPattern, RedactSettings
 from transforms.summarize.transform import SummarizeSettings
+
+CANCEL_SECONDS: Final = 3
 
 
 def run(arguments: Sequence[str]) -> PipelineResult:
@@ -40,12 +46,12 @@ def run_job(settings: Settings, options: PipelineOptions) -> PipelineResult:
     """
     pipeline = beam.Pipeline(runner=choose_runner(settings), options=options)
     build_job(pipeline, settings)
-    with _open_store(settings.store), _without_state_cache(), _expected_errors_bare():
+    with _open_store(settings.store), _without_state_cache(), _expected_errors_bare(settings):
         result = pipeline.run()
         try:
             result.wait_until_finish()
         except BaseException:
-            result.cancel()
+            _cancel(result)
             raise
     return result
 
@@ -110,7 +116,9 @@ def _read_key(path: str) -> bytes:
             key: bytes = file.read().strip()
     except (OSError, BeamIOError) as error:
         cause = getattr(error, "strerror", None) or type(error).__name__
-        raise OptionsError(f"--redaction_key_file {path}: cannot be read ({cause}); check path and permissions") from error
+        raise OptionsError(
+            f"--redaction_key_file {path}: cannot be read ({cause}); check path and permissions"
+        ) from error
     return key
 
 
@@ -132,8 +140,16 @@ def _open_store(path: str) -> Iterator[None]:
         release_store(path)
 
 
+def _cancel(result: PipelineResult) -> None:
+    # The streaming runner waits for its current pull of messages, which may take minutes when there
+    # are none; its threads end with the process.
+    thread = threading.Thread(target=result.cancel, daemon=True)
+    thread.start()
+    thread.join(CANCEL_SECONDS)
+
+
 @contextmanager
-def _expected_errors_bare() -> Iterator[None]:
+def _expected_errors_bare(settings: Settings) -> Iterator[None]:
     # Beam raises a copy with the step's name in it, or a RuntimeError: the original is in the chain.
     try:
         yield
@@ -141,9 +157,15 @@ def _expected_errors_bare() -> Iterator[None]:
         links: list[BaseException] = [error]
         while (link := links[-1].__cause__ or links[-1].__context__) is not None:
             links.append(link)
-        expected = [link for link in links if isinstance(link, (InputError, StoreError))]
-        if expected:
-            raise expected[-1] from None
+        for link in reversed(links):
+            if isinstance(link, (InputError, StoreError)):
+                raise link from None
+            if isinstance(link, (GoogleAPICallError, GoogleAuthError)):
+                names = " and ".join(filter(None, (settings.input_subscription, settings.anomaly_topic)))
+                raise InputError(
+                    f"Pub/Sub failed with {type(link).__name__}: check that {names} exists, and that your "
+                    "credentials (gcloud auth application-default login) may use it"
+                ) from link
         raise
 
 

@@ -20,6 +20,10 @@ from transforms.parse.settings import ParseSettings
 EARLIEST_TIME: Final = "2000-01-01T00:00:00Z"
 LATEST_TIME: Final = "2200-01-01T00:00:00Z"  # nanoseconds of later years do not fit 64 bits
 
+# As Pub/Sub and Beam take them.
+_PROJECT: Final = r"projects/[a-z][-a-z0-9:.]{4,61}[a-z0-9]"
+_RESOURCE: Final = r"[A-Za-z][-A-Za-z0-9_.~+%]{2,254}"
+
 
 class OptionsError(Exception):
     """An option is wrong; the message names it and the mend."""
@@ -53,12 +57,12 @@ class Settings(BaseModel):
 
     input: Annotated[list[str], INPUT] = Field(
         default=[],
-        description="Files of LogEntries: paths or quoted globs, local or gs://; '-' is standard input. One JSON "
-        "object a line, or an array as gcloud prints it; gzip, bzip2 and zstd are unpacked.",
+        description="Files of LogEntries: paths or quoted globs, local or gs://; '-' is standard input. "
+        "One JSON object a line, or an array as gcloud prints it; gzip, bzip2 and zstd are unpacked.",
     )
     input_subscription: Annotated[str, INPUT] = Field(
         default="",
-        pattern=r"^(projects/[^/\s]+/subscriptions/[^/\s]+)?$",
+        pattern=f"^({_PROJECT}/subscriptions/{_RESOURCE})?$",
         description="Pub/Sub subscription that a Cloud Logging sink feeds: projects/P/subscriptions/S. "
         "The job then runs until it is stopped.",
     )
@@ -66,7 +70,8 @@ class Settings(BaseModel):
         default="",
         max_length=200,
         pattern=r"^[^\x00-\x1f\x7f]*$",
-        description="Tenant that all lines of this input belong to. Without it, the project in logName is the tenant.",
+        description="Tenant that all lines of this input belong to. "
+        "Without it, the project in logName is the tenant.",
     )
     trusted_tenant_field: Annotated[str, INPUT] = Field(
         default="",
@@ -83,22 +88,29 @@ class Settings(BaseModel):
     )
     min_severity: Annotated[str, PARSE] = Field(
         default="DEFAULT",
-        description="Lines below this severity (DEBUG, INFO, NOTICE, WARNING, ERROR, ...) are counted as filtered.",
+        description="Lines below this severity (DEBUG, INFO, NOTICE, WARNING, ERROR, ...) are counted "
+        "as filtered.",
     )
     max_line_bytes: Annotated[int, PARSE] = Field(
-        default=1 << 20, ge=1024, le=10 << 20, description="Longer lines become dead letters; 1024 to 10485760."
+        default=1 << 20,
+        ge=1024,
+        le=10 << 20,
+        description="Longer lines become dead letters; 1024 to 10485760.",
     )
     redaction_key_file: Annotated[str, REDACT] = Field(
         default="",
-        description="File (local or gs://) that holds the master key of placeholders, at least 16 bytes (openssl rand -hex 32 makes one). "
-        "Without it a fixed key is used that everybody knows, so that what was hidden can be guessed: fit for a demo only.",
+        description="File (local or gs://) that holds the master key of placeholders, at least 16 bytes "
+        "(openssl rand -hex 32 makes one). "
+        "Without it a fixed key is used that everybody knows, so that what was hidden can be guessed: "
+        "fit for a demo only.",
     )
     redaction_key_version: Annotated[int, REDACT] = Field(
         default=1, ge=1, description="Version of the master key, written into each placeholder."
     )
     redact_patterns: Annotated[list[str], REDACT] = Field(
         default=[],
-        description="Ids of your own to hide, as kind=RE2, e.g. 'customer=CU-[0-9]{8}'. Repeat the option for more.",
+        description="Ids of your own to hide, as kind=RE2, e.g. 'customer=CU-[0-9]{8}'. "
+        "Repeat the option for more.",
     )
     window_seconds: Annotated[int, SUMMARIZE] = Field(
         default=60, ge=10, le=600, description="Length of a window, 10 to 600."
@@ -117,11 +129,13 @@ class Settings(BaseModel):
         default=0.7, ge=0, le=1, description="Anomalies below this confidence, 0 to 1, are kept, but marked."
     )
     store: Annotated[str, OUTPUT] = Field(
-        default="aiops.duckdb", min_length=1, description="DuckDB file for all tables; made if it does not exist."
+        default="aiops.duckdb",
+        min_length=1,
+        description="DuckDB file for all tables; made if it does not exist.",
     )
     anomaly_topic: Annotated[str, OUTPUT] = Field(
         default="",
-        pattern=r"^(projects/[^/\s]+/topics/[^/\s]+)?$",
+        pattern=f"^({_PROJECT}/topics/{_RESOURCE})?$",
         description="Pub/Sub topic that anomalies are published to as JSON: projects/P/topics/T.",
     )
     runner: Annotated[str, RUN] = Field(
@@ -145,9 +159,7 @@ class Settings(BaseModel):
         except ValueError:
             raise ValueError("must be an RFC 3339 time, e.g. 2026-11-21T08:00:00Z") from None
         if moment.tzinfo is None or not earliest <= moment < latest:
-            raise ValueError(
-                f"must have a time zone and be from {EARLIEST_TIME} to {LATEST_TIME}, e.g. 2026-11-21T08:00:00Z"
-            )
+            raise ValueError(f"must have a time zone and be from {EARLIEST_TIME} to {LATEST_TIME}")
         return text
 
     @field_validator("trusted_tenant_field")
@@ -210,7 +222,8 @@ def make_parser(program: str) -> argparse.ArgumentParser:
     """The command line of `Settings`; every flag can be written with _ or with -."""
     parser = _Parser(
         prog=program,
-        usage=f"{program} --input FILE [FILE ...] [options]\n       {program} --input_subscription SUBSCRIPTION [options]",
+        usage=f"{program} --input FILE [FILE ...] [options]\n"
+        f"       {program} --input_subscription SUBSCRIPTION [options]",
         allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         description="Read logs, find anomalies, write them to a store.",
@@ -232,7 +245,9 @@ def make_parser(program: str) -> argparse.ArgumentParser:
         groups[title] = group
         default = f" Default: {field.default}." if field.default not in ("", []) else ""
         group.add_argument(
-            f"--{name}", help=f"{field.description}{default}".replace("%", "%%"), **_value(name, field.annotation)
+            f"--{name}",
+            help=f"{field.description}{default}".replace("%", "%%"),
+            **_value(name, field.annotation),
         )
     return parser
 
@@ -280,7 +295,11 @@ def _explain(problem: Any) -> str:
     if kind == "string_pattern_mismatch":
         wanted = Settings.model_fields[problem["loc"][0]].description or ""
         shape = re.search(r"projects/P/\w+/\w", wanted)
-        return f"{where}must look like {shape[0]}" if shape else f"{where}must not hold control characters"
+        return (
+            f"{where}must look like {shape[0]}, with their full names"
+            if shape
+            else f"{where}must not hold control characters"
+        )
     return where + problem["msg"].removeprefix("Value error, ").replace("Input should", "must")
 
 

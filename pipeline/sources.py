@@ -32,7 +32,7 @@ _LOGGER = logging.getLogger(__name__)
 
 
 class ReadProgress:
-    """Lines and bytes read by this process so far, and files that broke off; for people, not for the ledger."""
+    """Lines and bytes read by this process, and files that broke off; for people, not for the ledger."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -119,7 +119,7 @@ def _matches(pattern: str) -> list[str]:
         folder = pattern.rstrip("/")
         raise InputError(f"--input {pattern}: is a folder; name its files, e.g. '{folder}/*.json'")
     raise InputError(
-        f"--input {pattern}: no such file; check the name, and quote a glob, so that the shell leaves it alone"
+        f"--input {pattern}: no such file; check the name, and quote a glob, so that the shell passes it on"
     )
 
 
@@ -145,7 +145,9 @@ class _ReadLines(beam.DoFn):
                 raise InputError(f"--input {name}: {error}") from None
         if reader.damage:
             READ_PROGRESS.damaged[name] = reader.damage
-            _LOGGER.warning("%s is damaged or incomplete: %s. What comes before was read.", name, reader.damage)
+            _LOGGER.warning(
+                "%s is damaged or incomplete: %s. What comes before was read.", name, reader.damage
+            )
 
 
 @contextmanager

@@ -27,7 +27,13 @@ pytestmark = pytest.mark.slow
 
 def aiops(*arguments: str, cwd: Path, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(
-        [*AIOPS, *arguments], cwd=cwd, input=stdin, capture_output=True, env=ENVIRONMENT, timeout=120, check=False
+        [*AIOPS, *arguments],
+        cwd=cwd,
+        input=stdin,
+        capture_output=True,
+        env=ENVIRONMENT,
+        timeout=120,
+        check=False,
     )
 
 
@@ -95,8 +101,12 @@ def test_unusable_input_shows_in_summary_and_exit_code(
         (["--input", "logs.json", "--window_seconds", "x"], "--window_seconds: must be a whole number"),
         (["--input", "logs.json", "--store", "gone/s.duckdb"], "gone/s.duckdb cannot be opened"),
         (["--input", "logs.json", "--store", "logs.json"], "is not a DuckDB file"),
+        (["--input", "logs.json", "--store", ":memory:"], ":memory: is no local file"),
         (["--input", "logs.json", "--rules", "gone.yaml"], "gone.yaml cannot be read"),
-        (["--input", "logs.json", "--redaction_key_file", "gone"], "--redaction_key_file gone: cannot be read"),
+        (
+            ["--input", "logs.json", "--redaction_key_file", "gone"],
+            "--redaction_key_file gone: cannot be read",
+        ),
         (["--input", "a[/red]b.json"], "--input a[/red]b.json: no such file"),
     ],
 )
@@ -147,7 +157,17 @@ def test_a_stopped_run_says_how_to_go_on_and_can_be_repeated(
 
 @pytest.mark.parametrize(
     "command",
-    [[], ["run"], ["show"], ["show", "anomalies"], ["report"], ["rules"], ["rules", "check"], ["simulate"], ["demo"]],
+    [
+        [],
+        ["run"],
+        ["show"],
+        ["show", "anomalies"],
+        ["report"],
+        ["rules"],
+        ["rules", "check"],
+        ["simulate"],
+        ["demo"],
+    ],
 )
 def test_every_command_has_help_that_fits_80_columns(tmp_path: Path, command: list[str]) -> None:
     """--help ends with 0, and no line is wider than a small terminal but examples to copy."""

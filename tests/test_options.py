@@ -21,7 +21,7 @@ def refused(*arguments: str) -> str:
     ("arguments", "said"),
     [
         ([], "none is given"),
-        ([*FILES, "--input_subscription", "projects/p/subscriptions/s"], "both are given"),
+        ([*FILES, "--input_subscription", "projects/acme-prod/subscriptions/logs"], "both are given"),
         (["--input"], "--input: expected at least one argument"),
         (["--inputt", "x"], "--inputt: unknown option; did you mean --input?"),
         ([*FILES, "--min-sev", "ERROR"], "did you mean --min_severity?"),
@@ -38,13 +38,17 @@ def refused(*arguments: str) -> str:
         ([*FILES, "--min_severity", "BAD"], "--min_severity: must be one of DEFAULT, DEBUG"),
         ([*FILES, "--received_at", "yesterday"], "--received_at: must be an RFC 3339 time"),
         ([*FILES, "--received_at", "2026-01-01"], "--received_at: must have a time zone"),
-        ([*FILES, "--received_at", "9999-01-01T00:00:00Z"], "--received_at: must have a time zone and be from"),
+        (
+            [*FILES, "--received_at", "9999-01-01T00:00:00Z"],
+            "--received_at: must have a time zone and be from",
+        ),
         ([*FILES, "--deduplicate", "maybe"], "--deduplicate: invalid choice: 'maybe'"),
         ([*FILES, "--trusted_tenant_field", "x.y"], "--trusted_tenant_field: must start with one of labels."),
         ([*FILES, "--tenant", "a\x1b[31m"], "--tenant: must not hold control characters"),
         ([*FILES, "--store", ""], "--store: must not be empty"),
         ([*FILES, "--runner", "DataflowRunner"], "--runner: DataflowRunner would write the store"),
         ([*FILES, "--anomaly_topic", "t"], "--anomaly_topic: must look like projects/P/topics/T"),
+        (["--input_subscription", "projects/p/subscriptions/s"], "--input_subscription: must look like"),
         (["--input_subscription", "s"], "--input_subscription: must look like projects/P/subscriptions/S"),
     ],
 )
@@ -67,7 +71,10 @@ def test_all_wrong_values_are_said_at_once() -> None:
         (["--redact_patterns", "customer=("], "not valid RE2"),
         (["--redact_patterns", "Customer=a"], "kind 'Customer'"),
         (["--redact_patterns", "customer=a*"], "matches the empty string"),
-        (["--redaction_key_file", "/nonexistent/key"], "--redaction_key_file /nonexistent/key: cannot be read"),
+        (
+            ["--redaction_key_file", "/nonexistent/key"],
+            "--redaction_key_file /nonexistent/key: cannot be read",
+        ),
         (["--redaction_key_file", "/"], "--redaction_key_file /: cannot be read"),
     ],
 )

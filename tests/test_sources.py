@@ -1,4 +1,4 @@
-"""Files as people have them: compressed, broken off, printed over many lines, in other encodings, too large."""
+"""Files as people have them: compressed, broken off, printed over many lines, in other encodings."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ from pipeline.log_files import EntryReader, InputError
 from pipeline.sources import READ_PROGRESS, match_files, open_file
 
 LIMIT = 1_000
-LINES = [json.dumps({"textPayload": f'line {n} "quoted" {{[\\', "n": [n, {"a": []}]}).encode() for n in range(500)]
+LINES = [
+    json.dumps({"textPayload": f'line {n} "quoted" {{[\\', "n": [n, {"a": []}]}).encode() for n in range(500)
+]
 TEXT = b"\n".join(LINES) + b"\n"
 
 VALUES = st.recursive(
@@ -40,7 +42,7 @@ class Pieces(io.RawIOBase):
     def __init__(self, content: bytes) -> None:
         self._content = io.BytesIO(content)
 
-    def read(self, size: int = -1) -> bytes:  # noqa: ARG002
+    def read(self, size: int = -1) -> bytes:
         return self._content.read(1)
 
 
@@ -101,7 +103,10 @@ def test_what_comes_before_the_damage_is_read() -> None:
         (b"\xff\xfe" + TEXT.decode().encode("utf-16-le")[:-5], [*LINES[:-1], LINES[-1][:-2] + "�".encode()]),
         (TEXT.rstrip(b"\n"), LINES),
         (b'{"a": "\x00"}\n', [b'{"a": "\x00"}']),
-        (b"[2026-01-12] a text log\n[2026-01-12] goes on\n", [b"[2026-01-12] a text log", b"[2026-01-12] goes on"]),
+        (
+            b"[2026-01-12] a text log\n[2026-01-12] goes on\n",
+            [b"[2026-01-12] a text log", b"[2026-01-12] goes on"],
+        ),
         (b'{"cut": \n{"whole": 1}\n', [b'{"cut": ', b'{"whole": 1}']),
     ],
 )
@@ -113,9 +118,13 @@ def test_lines_are_read_in_every_common_dress(content: bytes, expected: list[byt
 
 
 @given(OBJECTS.filter(bool), st.sampled_from([None, 1, 2]), st.booleans())
-def test_printed_json_gives_each_object(objects: list[dict[str, object]], indent: int | None, array: bool) -> None:
+def test_printed_json_gives_each_object(
+    objects: list[dict[str, object]], indent: int | None, array: bool
+) -> None:
     """An array, or objects over several lines, in any layout and cut at any byte, gives every object once."""
-    content = json.dumps(objects, indent=indent) if array else "\n".join(json.dumps(o, indent=2) for o in objects)
+    content = (
+        json.dumps(objects, indent=indent) if array else "\n".join(json.dumps(o, indent=2) for o in objects)
+    )
     if not array and objects[0] == {}:
         content = "{\n}\n" + content[2:]
     for stream in (io.BytesIO(content.encode()), Pieces(content.encode())):
