@@ -33,7 +33,9 @@ def main() -> None:
     )
     parser.add_argument("--seeds", type=int, default=20, help="seeds 1 to N (default 20)")
     parser.add_argument("--quiet-hours", type=float, default=24.0, help="quiet hours per seed (default 24)")
-    parser.add_argument("--rate", type=float, default=30.0, help="user requests a minute in quiet (default 30)")
+    parser.add_argument(
+        "--rate", type=float, default=30.0, help="user requests a minute in quiet (default 30)"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     arguments = parser.parse_args()
     seeds = range(1, arguments.seeds + 1)

@@ -210,7 +210,9 @@ def test_addresses_are_redacted_in_their_own_field(ip: ipaddress.IPv4Address | i
     assert redacted.startswith("<ip:v1:") or harmless or ip.packed[1:] == bytes(3)
 
 
-@given(st.ip_addresses(v=4).filter(lambda ip: ip.packed[0] not in (0, 127, 255) and ip.packed[1:] != bytes(3)))
+@given(
+    st.ip_addresses(v=4).filter(lambda ip: ip.packed[0] not in (0, 127, 255) and ip.packed[1:] != bytes(3))
+)
 def test_a_plain_address_is_redacted_in_its_field_as_in_a_text(ip: ipaddress.IPv4Address) -> None:
     """The short way for plain addresses gives the placeholder that any text with it gets."""
     assert PLAIN.remote_ip("acme", str(ip)) == PLAIN.text("acme", str(ip))

@@ -219,7 +219,11 @@ def test_all_services_keep_the_same_traces() -> None:
 
 def test_a_line_without_copies_encodes_smaller_than_it_came() -> None:
     """A partial of one line is not larger than the line, so the shuffle never grows the input."""
-    line = b'{"insertId":"1a2b3c4d5e6f","logName":"projects/acme/logs/run.googleapis.com%2Fstdout","timestamp":"2026-01-01T00:00:00.000Z","severity":"INFO","resource":{"type":"cloud_run_revision","labels":{"service_name":"cart"}},"textPayload":"cart 12345 saved for customer 99"}'
+    line = (
+        b'{"insertId":"1a2b3c4d5e6f","logName":"projects/acme/logs/run.googleapis.com%2Fstdout",'
+        b'"timestamp":"2026-01-01T00:00:00.000Z","severity":"INFO","resource":{"type":"cloud_run_revision",'
+        b'"labels":{"service_name":"cart"}},"textPayload":"cart 12345 saved for customer 99"}'
+    )
     partial = one(
         [
             entry(
