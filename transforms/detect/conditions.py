@@ -6,15 +6,16 @@ cannot loop without bound: CEL has no loops, and the library stops after 10,000 
 
 from __future__ import annotations
 
+import operator
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from difflib import get_close_matches
-from functools import cache
-from typing import Any, Final, Literal
+from functools import cache, lru_cache
+from typing import Any, Final, Literal, NamedTuple
 
 from cel_expr_python import cel
 
-from transforms.detect.fields import FieldType, FieldValue, Subject, field_types
+from transforms.detect.fields import FieldType, FieldValue, Subject, costly_fields, field_types
 
 ConditionType = Literal["bool", "number"]
 
@@ -34,11 +35,26 @@ _OVERLOAD: Final = re.compile(r"no matching overload for '([^']+)' applied to '\
 _MESSAGE: Final = re.compile(r"<input>:(\d+):(\d+): (.*)")
 _NAME: Final = re.compile(r"[a-z_][a-z0-9_]*(?:\.[a-z_][a-z0-9_]*)?", re.IGNORECASE)
 _STRING: Final = re.compile(r"""r?("(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*')""")
+_COMPARISON: Final = re.compile(r"([a-z][a-z0-9_.]*)\s*(>=|<=|>|<)\s*((?:0|[1-9]\d{0,15})(\.\d{1,15})?)")
+_OPERATORS: Final[dict[str, Callable[[Any, Any], bool]]] = {
+    ">=": operator.ge,
+    "<=": operator.le,
+    ">": operator.gt,
+    "<": operator.lt,
+}
 _TOKEN: Final = re.compile(rf"{_STRING.pattern}|&&|\|\||[?()\[\]{{}}]")
 
 
 class ConditionError(ValueError):
     """A condition that cannot be used; the text says why and what would do."""
+
+
+class _Comparison(NamedTuple):
+    """A field beside a plain number of its type: Python answers as CEL does, in a tenth of the time."""
+
+    field: str
+    compare: Callable[[Any, Any], bool]
+    number: float
 
 
 class Condition:
@@ -60,20 +76,33 @@ class Condition:
             )
         try:
             self._expression.eval(
-                data={name: _NEUTRAL[type_] for name, type_ in field_types(subject).items()}
+                data={name: _NEUTRAL[field_types(subject)[name]] for name in self.fields}
             )
         except RuntimeError:
             raise ConditionError("takes too many steps to evaluate; use fewer nested macros") from None
 
-        parts = split_conjunction(text)
-        # Part by part, so that what is costly is computed only where what stands before it holds.
-        self._parts = tuple(Condition(part, subject) for part in parts) if len(parts) > 1 else ()
+        self._comparisons: list[_Comparison] = []
+        self._parts: list[Condition] | None = None
+        if wanted == "bool":
+            self._take_apart(subject)
+
+    def _take_apart(self, subject: Subject) -> None:
+        """Part by part, so that what is costly is computed only where all that is cheap holds."""
+        texts = split_conjunction(self.text)
+        found = [(_comparison(text, subject), text) for text in texts]
+        self._comparisons = [comparison for comparison, _ in found if comparison is not None]
+        self._comparisons.sort(key=lambda comparison: comparison.field in costly_fields())
+        if len(texts) > 1 or self._comparisons:
+            self._parts = [condition_of(text, subject) for comparison, text in found if comparison is None]
 
     def holds(self, fields: Mapping[str, FieldValue]) -> bool:
         """Whether the condition is true; one that fails, as by dividing by 0, is not."""
-        if self._parts:
-            return all(part.holds(fields) for part in self._parts)
-        return self._evaluate(fields) is True
+        for name, compare, number in self._comparisons:
+            if not compare(fields[name], number):
+                return False
+        if self._parts is None:
+            return self._evaluate(fields) is True
+        return all(part.holds(fields) for part in self._parts)
 
     def number(self, fields: Mapping[str, FieldValue]) -> float:
         """The number that it gives; 0 when it fails, as by dividing by 0."""
@@ -85,6 +114,22 @@ class Condition:
             return self._expression.eval(data={name: fields[name] for name in self.fields}).plain_value()
         except RuntimeError:  # the budget of steps, spent on a value that the trial did not have
             return None
+
+
+@lru_cache(maxsize=2_000)
+def condition_of(text: str, subject: Subject, wanted: ConditionType = "bool") -> Condition:
+    """The condition, compiled once: checking a rule and running it share it. Raises ConditionError."""
+    return Condition(text, subject, wanted)
+
+
+def _comparison(text: str, subject: Subject) -> _Comparison | None:
+    found = _COMPARISON.fullmatch(text)
+    if found is None:
+        return None
+    name, sign, number, fraction = found.groups()
+    if field_types(subject).get(name) != ("double" if fraction else "int"):
+        return None
+    return _Comparison(name, _OPERATORS[sign], float(number) if fraction else int(number))
 
 
 def split_conjunction(text: str) -> list[str]:

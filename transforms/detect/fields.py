@@ -6,8 +6,10 @@ pages of the docs come from them.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
+from functools import cache, cached_property
+from types import MappingProxyType
 from typing import Any, Final, Generic, Literal, NamedTuple, TypeVar
 
 from transforms.detect.signals import PatternSignals, Span, merge_bins
@@ -16,6 +18,8 @@ from transforms.sketches import latency_quantile_us
 FieldType = Literal["int", "double", "bool", "string"]
 FieldValue = int | float | bool | str
 Subject = Literal["window", "pattern", "endpoint"]
+
+_COSTLY: Final = re.compile(r"latency|usual|distinct_(?!patterns)")
 
 T = TypeVar("T")
 
@@ -241,14 +245,22 @@ ENDPOINT_FIELDS: Final[dict[str, Field[EndpointView]]] = {
 }
 
 
-def field_types(subject: Subject) -> dict[str, FieldType]:
+@cache
+def costly_fields() -> frozenset[str]:
+    """Fields that look through sketches or the whole history; conditions ask for them last."""
+    names = (*WINDOW_FIELDS, *PATTERN_FIELDS, *ENDPOINT_FIELDS)
+    return frozenset(name for name in names if _COSTLY.search(name))
+
+
+@cache
+def field_types(subject: Subject) -> Mapping[str, FieldType]:
     """Type of each field that a rule over `subject` may name."""
     types: dict[str, FieldType] = {name: field.type for name, field in WINDOW_FIELDS.items()}
     if subject == "pattern":
         types.update({name: field.type for name, field in PATTERN_FIELDS.items()})
     if subject == "endpoint":
         types.update({name: field.type for name, field in ENDPOINT_FIELDS.items()})
-    return types
+    return MappingProxyType(types)
 
 
 def fields_markdown() -> str:

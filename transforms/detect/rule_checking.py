@@ -7,7 +7,7 @@ from typing import Final
 
 import re2
 
-from transforms.detect.conditions import Condition, ConditionError, ConditionType, suggestion
+from transforms.detect.conditions import ConditionError, ConditionType, condition_of, suggestion
 from transforms.detect.fields import field_types
 from transforms.detect.rule_compiling import FORMAT_SPEC, PLACEHOLDER
 from transforms.detect.rule_model import MAX_DISTINCT_LOOKBACK_SECONDS, Rule
@@ -38,7 +38,7 @@ def _check_conditions(rule: Rule) -> Iterator[tuple[str, str]]:
 def _check_condition(rule: Rule, key: str, text: str, wanted: ConditionType) -> Iterator[tuple[str, str]]:
     place = "a severity step" if key == "severity" else key
     try:
-        condition = Condition(text, rule.subject, wanted)
+        condition = condition_of(text, rule.subject, wanted)
     except ConditionError as error:
         yield key, _in_place(str(error), place)
         return

@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 
 import re2
 
-from transforms.detect.conditions import Condition, named_fields
+from transforms.detect.conditions import Condition, condition_of, named_fields
 from transforms.detect.fields import FieldValue, field_types
 from transforms.detect.rule_model import Rule, RuleBook, effective_rule
 from transforms.elements import AnomalySeverity
@@ -37,13 +37,13 @@ class CompiledRule:
         """Compile the rule; raises ConditionError for a condition that loading did not check."""
         self.rule = rule
         self.subject = rule.subject
-        self.when = Condition(rule.when, self.subject) if rule.when else None
+        self.when = condition_of(rule.when, self.subject) if rule.when else None
         self.ladder = tuple(
-            LadderStep(step.level, Condition(step.when, self.subject) if step.when else None)
+            LadderStep(step.level, condition_of(step.when, self.subject) if step.when else None)
             for step in rule.severity
         )
         self.confidence = (
-            Condition(rule.confidence, self.subject, "number")
+            condition_of(rule.confidence, self.subject, "number")
             if isinstance(rule.confidence, str)
             else rule.confidence
         )

@@ -72,6 +72,9 @@ class _Subject(NamedTuple):
     pattern_ids: tuple[str, ...] = ()
 
 
+_WINDOW: Final = (_Subject(),)
+
+
 class _Evaluation:
     """All rules of one service against one revision of a window."""
 
@@ -94,6 +97,8 @@ class _Evaluation:
     def anomalies(self) -> Iterator[Anomaly]:
         """Anomalies by rule name, then endpoint or pattern."""
         for rule in self._book.rules_for(self._summary.tenant_id, self._summary.service):
+            if rule.rule.match and rule.rule.match not in self._matched:
+                continue
             found = [
                 (subject, level, fields)
                 for subject in self._subjects(rule)
@@ -111,35 +116,35 @@ class _Evaluation:
     # ------------------------------------------------------------------------------- subjects
 
     def _match_patterns(self) -> dict[str, list[str]]:
-        """Pattern ids of the newest window by the `match` that they contain, sorted."""
+        """Pattern ids of the newest window by the `match` that they contain."""
         matched: dict[str, list[str]] = {}
-        for pattern_id in sorted(self._newest.patterns):
-            stats = self._summary.patterns.get(pattern_id)
-            for expression in self._book.matches(stats.text) if stats is not None else ():
-                matched.setdefault(expression, []).append(pattern_id)
+        matches, summarized = self._book.matches, self._summary.patterns
+        for pattern_id in self._newest.patterns:
+            if (stats := summarized.get(pattern_id)) is not None:
+                for expression in matches(stats.text):
+                    matched.setdefault(expression, []).append(pattern_id)
         return matched
 
-    def _subjects(self, rule: CompiledRule) -> Iterator[_Subject]:
+    def _subjects(self, rule: CompiledRule) -> Sequence[_Subject]:
+        """What the rule is to look at in this window, by name or id."""
+        least, newest = rule.rule, self._newest
         if rule.subject == "window":
-            yield _Subject()
-        elif rule.subject == "endpoint":
-            for name in sorted(self._newest.endpoints):
-                if self._newest.endpoints[name].errors or not rule.rule.min_errors:
-                    yield _Subject(endpoint=name)
-        else:
-            match, least = rule.rule.match, rule.rule
-            candidates = self._matched.get(match, ()) if match else sorted(self._newest.patterns)
-            ids = [
-                pattern_id
-                for pattern_id in candidates
-                if (pattern := self._newest.patterns[pattern_id]).severity >= least.min_severity
-                and (pattern.errors or not least.min_errors)
-            ]
-            if rule.rule.per == "pattern":
-                for pattern_id in ids:
-                    yield _Subject(pattern_id=pattern_id, pattern_ids=(pattern_id,))
-            elif ids:
-                yield _Subject(pattern_ids=tuple(ids))
+            return _WINDOW
+        if rule.subject == "endpoint":
+            found = newest.endpoints.items()
+            names = [name for name, stats in found if stats.errors or not least.min_errors]
+            return [_Subject(endpoint=name) for name in sorted(names)]
+        candidates = self._matched[least.match] if least.match else newest.patterns
+        ids = [
+            pattern_id
+            for pattern_id in candidates
+            if (pattern := newest.patterns[pattern_id]).severity >= least.min_severity
+            and (pattern.errors or not least.min_errors)
+        ]
+        ids.sort()
+        if least.per == "pattern":
+            return [_Subject(pattern_id=pattern_id, pattern_ids=(pattern_id,)) for pattern_id in ids]
+        return [_Subject(pattern_ids=tuple(ids))] if ids else []
 
     def _size(self, subject: _Subject) -> int:
         if subject.endpoint:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import cached_property
+from operator import attrgetter
 from typing import Final
 
 import msgspec
@@ -98,6 +99,8 @@ def compact(signals: WindowSignals) -> WindowSignals:
     Which are kept depends on the counts alone, ties go by name.
     """
     patterns, endpoints = signals.patterns, signals.endpoints
+    if len(patterns) <= KEPT_PATTERNS and len(endpoints) <= KEPT_ENDPOINTS:
+        return signals
     if len(patterns) > KEPT_PATTERNS:
         ranked = sorted(patterns.items(), key=lambda item: (*_interest(item[1]), item[0]))
         patterns = dict(ranked[:KEPT_PATTERNS])
@@ -131,7 +134,7 @@ class Span:
         """Sum of the integer field `name` over the span."""
         if len(self.windows) == 1:
             return getattr(self.newest, name)  # type: ignore[no-any-return]
-        return sum(getattr(window, name) for window in self.windows)
+        return sum(map(attrgetter(name), self.windows))
 
     @cached_property
     def windows_before(self) -> int:

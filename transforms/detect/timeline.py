@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
+from operator import attrgetter
+from typing import Final
 
 from transforms.detect.fields import (
     ENDPOINT_FIELDS,
@@ -15,6 +17,8 @@ from transforms.detect.fields import (
 )
 from transforms.detect.signals import Span, WindowSignals
 from transforms.elements import MICROSECONDS
+
+_START: Final = attrgetter("window_start_us")
 
 
 class Fields(dict[str, FieldValue]):
@@ -47,7 +51,6 @@ class Timeline:
 
     def __init__(self, past: Sequence[WindowSignals], newest: WindowSignals) -> None:
         self._windows = [*past, newest]
-        self._starts = [window.window_start_us for window in self._windows]
         self._newest = newest
         self._fields: dict[tuple[int, int], Fields | None] = {}
 
@@ -62,8 +65,8 @@ class Timeline:
     def _span(self, back: int, over_seconds: int) -> Span | None:
         newest_us = self._newest.window_start_us - back * self._newest.window_us
         span_us = max(over_seconds * MICROSECONDS, self._newest.window_us)
-        end = bisect_right(self._starts, newest_us)
-        begin = bisect_left(self._starts, newest_us + self._newest.window_us - span_us)
-        if end == 0 or self._starts[end - 1] != newest_us:
+        end = bisect_right(self._windows, newest_us, key=_START)
+        begin = bisect_left(self._windows, newest_us + self._newest.window_us - span_us, key=_START)
+        if end == 0 or self._windows[end - 1].window_start_us != newest_us:
             return None
         return Span(self._windows[begin:end], self._windows[:begin], span_us)

@@ -1,0 +1,1 @@
+"""Learned detection: what is normal for one signal, learned from its own past. Pure, without Beam."""
