@@ -75,9 +75,7 @@ class Condition:
                 f"gives a {found}, but must give a {'yes or no' if wanted == 'bool' else 'number'}"
             )
         try:
-            self._expression.eval(
-                data={name: _NEUTRAL[field_types(subject)[name]] for name in self.fields}
-            )
+            self._expression.eval(data={name: _NEUTRAL[field_types(subject)[name]] for name in self.fields})
         except RuntimeError:
             raise ConditionError("takes too many steps to evaluate; use fewer nested macros") from None
 

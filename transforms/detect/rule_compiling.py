@@ -37,6 +37,7 @@ class CompiledRule:
         """Compile the rule; raises ConditionError for a condition that loading did not check."""
         self.rule = rule
         self.subject = rule.subject
+        self.match = rule.match
         self.when = condition_of(rule.when, self.subject) if rule.when else None
         self.ladder = tuple(
             LadderStep(step.level, condition_of(step.when, self.subject) if step.when else None)

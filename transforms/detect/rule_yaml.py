@@ -6,15 +6,33 @@ to billions of values), no duplicate keys, and a limit on size and depth.
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final, NamedTuple
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
-from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent, NodeEvent
-from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+import yaml  # type: ignore[import-untyped]
+from yaml.error import MarkedYAMLError, YAMLError  # type: ignore[import-untyped]
+from yaml.events import (  # type: ignore[import-untyped]
+    AliasEvent,
+    CollectionEndEvent,
+    CollectionStartEvent,
+    NodeEvent,
+)
+from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode  # type: ignore[import-untyped]
 
 _MAX_DEPTH: Final = 12
 _TAGS: Final = "tag:yaml.org,2002:"
+_PLAIN_SCALARS: Final = (
+    ("null", "~nN", r"~|null|Null|NULL|"),
+    ("bool", "tTfF", r"true|True|TRUE|false|False|FALSE"),
+    ("int", "-+0123456789", r"[-+]?(?:0b[01_]+|0o?[0-7_]+|[0-9_]+|0x[0-9a-fA-F_]+)"),
+    (
+        "float",
+        "-+.0123456789",
+        r"[-+]?[0-9][0-9_]*\.[0-9_]*(?:[eE][-+]?[0-9]+)?|[-+]?[0-9][0-9_]*[eE][-+]?[0-9]+"
+        r"|[-+]?\.[0-9_]+(?:[eE][-+][0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)",
+    ),
+)
+"""Tag, first letters and form of what is no text though it has no quotes: YAML 1.2's core schema."""
 
 
 class Problem(NamedTuple):
@@ -45,10 +63,11 @@ def read_yaml(text: str, max_bytes: int) -> tuple[Value, list[Problem]]:
         raise YamlError(Problem(1, f"is larger than {max_bytes // 1024} KiB; split it"))
     try:
         _check_events(text)
-        node = _parser().compose(text)
+        node = yaml.compose(text, Loader=_Loader)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        line = mark.line + 1 if mark is not None else 1
+        last = len(f"{text}.".splitlines())  # the parser counts the end of the file as a line of its own
+        line = min(mark.line + 1, last) if mark is not None else 1
         raise YamlError(Problem(line, f"is not YAML: {error.problem or error.context}")) from None
     except (YAMLError, ValueError, RecursionError) as error:
         if isinstance(error, YamlError):
@@ -58,13 +77,20 @@ def read_yaml(text: str, max_bytes: int) -> tuple[Value, list[Problem]]:
     return (Value(1, None) if node is None else _value_of(node, problems)), problems
 
 
-def _parser() -> YAML:
-    return YAML(typ="safe", pure=True)
+class _Loader(yaml.CSafeLoader):  # type: ignore[misc]
+    """The parser in C, ten times as fast, with the scalars of YAML 1.2: in 1.1 `on` is no text."""
+
+    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 - PyYAML's name
+
+
+for _tag, _letters, _form in _PLAIN_SCALARS:
+    _Loader.add_implicit_resolver(_TAGS + _tag, re.compile(rf"(?:{_form})\Z"), list(_letters))
+_Loader.add_implicit_resolver(_TAGS + "null", re.compile(r"\Z"), [""])
 
 
 def _check_events(text: str) -> None:
     depth = 0
-    for event in _parser().parse(text):
+    for event in yaml.parse(text, Loader=_Loader):
         line = event.start_mark.line + 1 if event.start_mark is not None else 1
         if isinstance(event, AliasEvent) or (isinstance(event, NodeEvent) and event.anchor is not None):
             raise YamlError(Problem(line, "uses an anchor or alias (& or *); write the value out"))

@@ -97,7 +97,7 @@ class _Evaluation:
     def anomalies(self) -> Iterator[Anomaly]:
         """Anomalies by rule name, then endpoint or pattern."""
         for rule in self._book.rules_for(self._summary.tenant_id, self._summary.service):
-            if rule.rule.match and rule.rule.match not in self._matched:
+            if rule.match and rule.match not in self._matched:
                 continue
             found = [
                 (subject, level, fields)

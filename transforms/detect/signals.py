@@ -13,7 +13,7 @@ from typing import Final
 
 import msgspec
 
-from transforms.elements import MICROSECONDS, PatternStats, RequestStats, WindowSummary
+from transforms.elements import MICROSECONDS, RequestStats, WindowSummary
 from transforms.sketches import distinct_estimate, latency_quantile_us, merge_max, merge_sum
 
 HISTORY_WINDOWS: Final = 60
@@ -84,13 +84,12 @@ def signals_of(summary: WindowSummary) -> WindowSignals:
         statuses=summary.statuses,
         principals=summary.principals,
         addresses=summary.addresses,
-        patterns={pattern_id: _signals_of_pattern(stats) for pattern_id, stats in summary.patterns.items()},
+        patterns={
+            pattern_id: PatternSignals(stats.count, stats.errors, stats.severity, stats.is_new)
+            for pattern_id, stats in summary.patterns.items()
+        },
         endpoints=summary.endpoints,
     )
-
-
-def _signals_of_pattern(stats: PatternStats) -> PatternSignals:
-    return PatternSignals(stats.count, stats.errors, stats.severity, stats.is_new)
 
 
 def compact(signals: WindowSignals) -> WindowSignals:

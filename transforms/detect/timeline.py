@@ -51,7 +51,7 @@ class Timeline:
 
     def __init__(self, past: Sequence[WindowSignals], newest: WindowSignals) -> None:
         self._windows = [*past, newest]
-        self._newest = newest
+        self._newest_us, self._window_us = newest.window_start_us, newest.window_us
         self._fields: dict[tuple[int, int], Fields | None] = {}
 
     def fields(self, back: int, over_seconds: int) -> Fields | None:
@@ -63,10 +63,10 @@ class Timeline:
         return self._fields[key]
 
     def _span(self, back: int, over_seconds: int) -> Span | None:
-        newest_us = self._newest.window_start_us - back * self._newest.window_us
-        span_us = max(over_seconds * MICROSECONDS, self._newest.window_us)
-        end = bisect_right(self._windows, newest_us, key=_START)
-        begin = bisect_left(self._windows, newest_us + self._newest.window_us - span_us, key=_START)
+        newest_us = self._newest_us - back * self._window_us
+        span_us = max(over_seconds * MICROSECONDS, self._window_us)
+        end = bisect_right(self._windows, newest_us, key=_START) if back else len(self._windows)
+        begin = bisect_left(self._windows, newest_us + self._window_us - span_us, key=_START)
         if end == 0 or self._windows[end - 1].window_start_us != newest_us:
             return None
         return Span(self._windows[begin:end], self._windows[:begin], span_us)
