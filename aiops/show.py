@@ -324,8 +324,7 @@ def _nothing(what: str, filters: Filters) -> Text:
     mend = (
         f"with {used}. Leave out a filter to see more."
         if used
-        else "yet. Fill a store with `aiops run --input 'logs/*.ndjson' --store FILE`, "
-        "or name another with --store."
+        else "in this store. If no logs are in it yet: `aiops run --input 'logs/*.ndjson' --store FILE`."
     )
     return Text(f"{what} {mend}")
 

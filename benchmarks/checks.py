@@ -1,4 +1,4 @@
-"""Checks on real data that CI makes where the data is at hand: does it hold what was promised?
+"""Checks on real data that CI makes where the data is at hand.
 
     python -m benchmarks.checks DIR
 

@@ -314,9 +314,8 @@ def print_result(path: Path, result: dict[str, Any]) -> None:
     for name in RUNS:
         if name in result:
             run = result[name]
-            print(
-                f"| {name} | {run['entries_per_second']:,.0f} | {run['seconds']:.1f} | {run['peak_rss_mib']:,.0f} |"
-            )
+            rate, seconds, peak = (run[key] for key in ("entries_per_second", "seconds", "peak_rss_mib"))
+            print(f"| {name} | {rate:,.0f} | {seconds:.1f} | {peak:,.0f} |")
     for name in ("ratio_to_plain_beam", "ratio_to_orjson"):
         if name in result:
             print(f"\n{name.replace('_', ' ')}: {result[name]:.2f}")
@@ -325,9 +324,8 @@ def print_result(path: Path, result: dict[str, Any]) -> None:
     if "bundles" in result:
         print("\n| lines per bundle | lines/s | partial bytes / line bytes |\n| --- | --- | --- |")
         for row in result["bundles"]:
-            print(
-                f"| {row['lines_per_bundle']} | {row['lines_per_second']:,} | {row['partial_bytes_per_line_byte']} |"
-            )
+            weight = row["partial_bytes_per_line_byte"]
+            print(f"| {row['lines_per_bundle']} | {row['lines_per_second']:,} | {weight} |")
 
 
 if __name__ == "__main__":

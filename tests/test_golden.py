@@ -22,10 +22,11 @@ QUERIES = {
     "windows": "SELECT tenant_id, service, window_start, lines, errors, requests, denials, retimed, "
     "latency_p95_ms, health_score, severities, endpoints, ledger FROM current_service_windows "
     "ORDER BY tenant_id, service, window_start",
-    "patterns": "SELECT tenant_id, service, pattern, severity, sum(count)::BIGINT AS count, min(example) AS example "
+    "patterns": "SELECT tenant_id, service, pattern, severity, sum(count)::BIGINT AS count, "
+    "min(example) AS example "
     "FROM current_log_patterns GROUP BY ALL ORDER BY ALL",
-    "dead_letters": "SELECT tenant_id, reason, detail, payload, payload_bytes, count FROM current_dead_letters "
-    "ORDER BY ALL",
+    "dead_letters": "SELECT tenant_id, reason, detail, payload, payload_bytes, count "
+    "FROM current_dead_letters ORDER BY ALL",
     "ledger": "SELECT * FROM ledger_balance ORDER BY ALL",
 }
 

@@ -193,7 +193,7 @@ def test_request_log_of_cloud_run_becomes_a_request() -> None:
         (999, 500, False),
     ],
 )
-def test_status_tells_severity_and_denial(status: int, severity: int, is_denied: bool) -> None:  # noqa: FBT001
+def test_status_tells_severity_and_denial(status: int, severity: int, is_denied: bool) -> None:
     """Without a severity 5xx are errors and 4xx warnings; 401 and 403 are denials."""
     entry = parse_one(httpRequest={"status": status, "requestUrl": "/"})
     assert (entry.severity, entry.is_denied) == (severity, is_denied)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -51,7 +52,8 @@ def big_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def browser() -> Iterator[Any]:
     path = chromium.find_chromium()
     if path is None:
-        pytest.skip("needs Chromium: apt-get install chromium")
+        refuse = pytest.fail if os.environ.get("CI") else pytest.skip
+        refuse("needs Chromium: apt-get install chromium")
     with chromium.Browser(path) as opened:
         yield opened
 

@@ -102,7 +102,7 @@ def test_error_spike(lines: int, errors: int, level: list[str]) -> None:
 @pytest.mark.parametrize(
     ("counts", "reports"), [((4,), False), ((5,), True), ((2, 2), False), ((2, 3), True)]
 )
-def test_the_same_error_five_times(counts: tuple[int, ...], reports: bool) -> None:  # noqa: FBT001
+def test_the_same_error_five_times(counts: tuple[int, ...], reports: bool) -> None:
     """Five lines of one error within five minutes report, in a service that did not have it before."""
     found = levels(
         "repeated-error", *after_quiet(*({"patterns": text("boom <*>", count)} for count in counts))
@@ -202,9 +202,7 @@ def test_failing_after_deploy() -> None:
         ("service-account-key-created", "google.iam.admin.v<*>.CreateServiceAccountKey <*>", 300, 0, 1, "medium"),
     ],
 )  # fmt: skip
-def test_match_rules(  # noqa: PLR0917
-    rule: str, pattern: str, severity: int, below: int, at: int, level: str
-) -> None:
+def test_match_rules(rule: str, pattern: str, severity: int, below: int, at: int, level: str) -> None:
     """Each match rule reports at its number of lines and not, or less, one line below."""
     assert levels(rule, *after_quiet({"patterns": text(pattern, at, severity)})) == [level]
     fewer = levels(rule, *after_quiet({"patterns": text(pattern, below, severity)})) if below else []

@@ -339,7 +339,7 @@ CONDITIONS = st.recursive(
     lambda inner: st.one_of(
         st.tuples(inner, inner).map(" && ".join),
         st.tuples(inner, inner).map(" || ".join),
-        st.tuples(inner, inner, inner).map(lambda parts: f"{parts[0]} ? {parts[1]} : {parts[2]}"),
+        st.tuples(inner, inner, inner).map(lambda parts: f"({parts[0]}) ? ({parts[1]}) : {parts[2]}"),
         inner.map(lambda part: f"({part})"),
     ),
     max_leaves=6,
@@ -352,7 +352,7 @@ def test_a_conjunction_taken_apart_means_the_same(
     errors: int,
     warnings: int,
     found: str,
-    is_new: bool,  # noqa: FBT001
+    is_new: bool,
 ) -> None:
     """Evaluating part by part gives what CEL gives for the whole."""
     condition = Condition(text, "pattern")
@@ -364,6 +364,28 @@ def test_a_conjunction_taken_apart_means_the_same(
         "pattern.is_new": is_new,
     }
     assert condition.holds(fields) is (condition._evaluate(fields) is True)
+
+
+NUMBERS = st.sampled_from([0, 1, 2, 2.5, 3, 10, 10**15])
+
+
+@given(st.sampled_from(["errors", "error_rate"]), st.sampled_from([">", ">=", "<", "<="]), NUMBERS, NUMBERS)
+def test_a_plain_comparison_means_the_same_without_cel(
+    name: str, sign: str, number: float, value: float
+) -> None:
+    """A field beside a plain number is compared at once, and as CEL compares it."""
+    kind = int if name == "errors" else float
+    condition = Condition(f"{name} {sign} {kind(number):{'d' if kind is int else '.2f'}}", "window")
+    assert condition._comparisons
+    assert condition.holds({name: kind(value)}) is (condition._evaluate({name: kind(value)}) is True)
+
+
+def test_numbers_of_another_kind_are_left_to_cel() -> None:
+    """Negative numbers, exponents and sums are no plain comparison, and still hold."""
+    for text in ("errors > -1", "error_rate < 1e3", "errors + 1 > 5", "5 < errors", "errors > 0x2"):
+        condition = Condition(text, "window")
+        assert not condition._comparisons
+        assert condition.holds({"errors": 10, "error_rate": 0.5})
 
 
 def test_a_comment_is_no_part_of_a_condition() -> None:

@@ -95,6 +95,19 @@ def test_a_file_that_is_no_rules_file_is_told_why(text: str, problem: str) -> No
     assert problem in problems_of(text)
 
 
+@pytest.mark.parametrize("name", ["on", "no", "1:30", "2026-01-01"])
+def test_text_without_quotes_stays_text(name: str) -> None:
+    """What only YAML 1.1 takes for a truth, a time or a date is a name or a text here."""
+    text = RULE.replace("mine", "mine\n    recommended_actions: [" + name + "]")
+    rule = next(rule for rule in load_rules(text).rules if rule.name == "mine")
+    assert rule.recommended_actions == (name,)
+
+
+def test_a_mistake_at_the_end_of_a_file_is_on_its_last_line() -> None:
+    """A bracket that is never closed is not told of a line that the file does not have."""
+    assert problems_of("rules: [a")[0].startswith("rules.yaml:1: is not YAML: ")
+
+
 def test_all_problems_are_told_at_once() -> None:
     """A file with three mistakes is told three, by line."""
     text = RULE.replace("type: error_spike", "type: error_spik").replace("errors > 5", "5") + "    over: x\n"

@@ -53,7 +53,7 @@ def failing_line(number: int) -> dict[str, object]:
 def test_logs_from_pubsub_become_rows_and_published_anomalies(
     pubsub_emulator: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Messages of a sink come out as a window, its anomalies in the store and on the topic, ledger balanced."""
+    """Messages of a sink come out as a window, as anomalies in store and topic, and as a balanced ledger."""
     monkeypatch.setenv("PUBSUB_EMULATOR_HOST", pubsub_emulator)
     publisher, subscriber = pubsub_v1.PublisherClient(), pubsub_v1.SubscriberClient()
     topics = {name: publisher.topic_path(PROJECT, name) for name in ("logs", "anomalies")}

@@ -9,15 +9,15 @@ from __future__ import annotations
 import re
 from typing import Any, Final, NamedTuple
 
-import yaml  # type: ignore[import-untyped]
-from yaml.error import MarkedYAMLError, YAMLError  # type: ignore[import-untyped]
-from yaml.events import (  # type: ignore[import-untyped]
+import yaml
+from yaml.error import MarkedYAMLError, YAMLError
+from yaml.events import (
     AliasEvent,
     CollectionEndEvent,
     CollectionStartEvent,
     NodeEvent,
 )
-from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode  # type: ignore[import-untyped]
+from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 _MAX_DEPTH: Final = 12
 _TAGS: Final = "tag:yaml.org,2002:"

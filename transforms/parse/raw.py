@@ -94,6 +94,10 @@ _ESCAPE: Final = re.compile(
     rb"\\(?:u([dD][89abAB][0-9a-fA-F]{2})(\\u[dD][c-fC-F][0-9a-fA-F]{2})?|u[dD][c-fC-F][0-9a-fA-F]{2}|.)",
     re.DOTALL,
 )
+_DEEP_BYTES: Final = 2_000
+"""A shorter line cannot be nested a thousand levels, where decoders give up, each Python at another depth."""
+
+_NESTING: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\Z)|[\[\]{}]', re.DOTALL)
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 
 
@@ -104,6 +108,8 @@ def decode_entry(payload: bytes) -> RawEntry:
     """
     if not payload.isascii():
         _check_utf8(payload)
+    if len(payload) >= _DEEP_BYTES and payload.count(b"[") + payload.count(b"{") > MAX_DEPTH:
+        _check_depth(payload)
     try:
         entry = _TYPED.decode(payload)
     except RecursionError:
@@ -115,6 +121,17 @@ def decode_entry(payload: bytes) -> RawEntry:
     ):
         raise RefusedPayload("too_deep", f"nested deeper than {MAX_DEPTH} levels")
     return entry
+
+
+def _check_depth(payload: bytes) -> None:
+    depth = 0
+    for token in _NESTING.finditer(payload):
+        if token[0] in (b"[", b"{"):
+            depth += 1
+            if depth > MAX_DEPTH:
+                raise RefusedPayload("too_deep", f"nested deeper than {MAX_DEPTH} levels")
+        elif token[0] in (b"]", b"}"):
+            depth -= 1
 
 
 def decode_resource(resource: bytes) -> Resource:
