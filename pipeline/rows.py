@@ -6,6 +6,7 @@ Pure. JSON columns have sorted keys, so that the same summary gives the same byt
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from operator import itemgetter
 
 import orjson
@@ -82,6 +83,7 @@ def _log_pattern_row(summary: WindowSummary, pattern_id: str, stats: PatternStat
     )
 
 
+@cache
 def severity_name(number: int) -> str:
     """Cloud Logging's name of severity `number`; a number between two names is the lower one's."""
     return SEVERITY_NAMES[max((known for known in SEVERITY_NAMES if known <= number), default=0)]
