@@ -76,7 +76,8 @@ class _MergeAtEnd(beam.PTransform):
     """Partials of bounded input: the same by a key with the window in it.
 
     There is one pane when the input ends, so nothing is left for the runner's windows to decide,
-    and its work per key and window costs more than ours.
+    and its work per key and window costs more than ours. Few partials share a window, because logs
+    come sorted: combining them before the shuffle would keep every window of the input as objects.
     """
 
     def expand(self, partials: beam.PCollection) -> beam.PCollection:
@@ -84,8 +85,8 @@ class _MergeAtEnd(beam.PTransform):
         return (
             partials
             | "KeyByWindow" >> beam.MapTuple(_key_by_window).with_output_types(by_window)
-            | "Merge" >> beam.CombinePerKey(_MergeSummaries()).with_output_types(by_window)
-            | "AtWindowEnd" >> beam.MapTuple(_at_window_end).with_output_types(KeyedSummary)
+            | "Group" >> beam.GroupByKey()
+            | "Merge" >> beam.ParDo(_MergeGroup()).with_output_types(KeyedSummary)
         )
 
 
@@ -99,6 +100,17 @@ class _SummarizeBundle(beam.DoFn):
             batch.entries, window_seconds, drop_copies=self._settings.drop_copies
         ):
             yield _at_window_end((), summary)
+
+
+class _MergeGroup(beam.DoFn):
+    def process(self, group: tuple[object, Iterable[WindowSummary]]) -> Iterator[TimestampedValue]:
+        first, *others = group[1]
+        merged = copy_summary(first) if others or first.distinct_lines else first
+        for summary in others:
+            merged = merge_summaries(merged, summary)
+        if merged.distinct_lines:
+            merged = fit(count_listed(merged))
+        yield _at_window_end((), sort_summary(merged))
 
 
 class _MergeSummaries(beam.CombineFn):
