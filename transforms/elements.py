@@ -21,6 +21,7 @@ UNKNOWN_TENANT: Final = "_unknown"
 
 NANOSECONDS: Final = 1_000_000_000
 MICROSECONDS: Final = 1_000_000
+MINUTE_NS: Final = 60 * NANOSECONDS
 
 # ------------------------------------------------------------------------------------ severity
 

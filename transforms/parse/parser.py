@@ -11,6 +11,7 @@ from itertools import repeat
 from typing import Any, Final
 
 from transforms.elements import (
+    MINUTE_NS,
     NANOSECONDS,
     UNKNOWN_TENANT,
     DeadLetter,
@@ -35,7 +36,6 @@ STAGE: Final = "parse"
 MAX_DEAD_LETTER_BYTES: Final = 2048
 _MAX_SOURCES_KEPT: Final = 8192
 _MAX_SOURCE_KEY: Final = 2048
-_MINUTE_NS: Final = 60 * NANOSECONDS
 _FUTURE_NS: Final = FUTURE_SECONDS * NANOSECONDS
 
 
@@ -221,7 +221,7 @@ class EntryParser:
     def _dead_letter(
         self, payload: bytes, refused: RefusedPayload, publish_ns: int, tenant_id: str
     ) -> DeadLetter:
-        minute_us = (publish_ns or self._settings.received_at_ns) // _MINUTE_NS * 60_000_000
+        minute_us = (publish_ns or self._settings.received_at_ns) // MINUTE_NS * 60_000_000
         tenant_id = tenant_id or UNKNOWN_TENANT
         digest = hashlib.blake2b(payload, digest_size=16).hexdigest()
         beginning = payload[:MAX_DEAD_LETTER_BYTES].decode("utf-8", "replace").replace("\x00", "\ufffd")
@@ -252,13 +252,13 @@ class _Counts:
 
     def add_away(self, entry: LogEntry, why: int) -> None:
         """Count a received line that is not analyzed."""
-        count = self.of(entry.tenant_id, entry.receive_time_ns // _MINUTE_NS)
+        count = self.of(entry.tenant_id, entry.receive_time_ns // MINUTE_NS)
         count[_RECEIVED] += 1
         count[why] += 1
 
     def add_analyzed(self, entries: list[LogEntry]) -> None:
         """Count received lines; all at once, for that costs a fifth of counting one by one."""
-        minutes = [entry.receive_time_ns // _MINUTE_NS for entry in entries]
+        minutes = [entry.receive_time_ns // MINUTE_NS for entry in entries]
         tenants = [entry.tenant_id for entry in entries]
         for (tenant_id, minute), received in Counter(zip(tenants, minutes, strict=True)).items():
             self.of(tenant_id, minute)[_RECEIVED] += received

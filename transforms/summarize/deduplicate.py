@@ -12,11 +12,10 @@ from typing import Final
 
 import msgspec
 
-from transforms.elements import LineKind, LineRecord, LogEntry, WindowSummary
+from transforms.elements import MINUTE_NS, LineKind, LineRecord, LogEntry, WindowSummary
 from transforms.sketches import merge_sum
 from transforms.summarize.counting import count_lines
 
-_NS_PER_MINUTE: Final = 60_000_000_000
 _IDENTITY_BYTES: Final = 10
 _KIND_BYTES: Final = 6
 
@@ -26,7 +25,7 @@ def list_lines(summary: WindowSummary, kind: LineKind, entries: list[LogEntry]) 
     kind_key = _digest(msgspec.msgpack.encode(kind), _KIND_BYTES)
     summary.line_kinds[kind_key] = kind
     for entry in entries:
-        record = LineRecord(kind_key, entry.latency_us, {entry.receive_time_ns // _NS_PER_MINUTE: 1})
+        record = LineRecord(kind_key, entry.latency_us, {entry.receive_time_ns // MINUTE_NS: 1})
         merge_line(summary.distinct_lines, line_identity(entry), record)
 
 

@@ -10,6 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from transforms.elements import (
+    MINUTE_NS,
     DeployEvent,
     Example,
     LineKind,
@@ -25,7 +26,6 @@ from transforms.summarize.merging import add_pattern, empty_summary, fit, keep_t
 
 MAX_EXAMPLE_CHARACTERS: Final = 500
 
-_NS_PER_MINUTE: Final = 60_000_000_000
 _MIX: Final = 0x9E3779B97F4A7C15  # 2^64 / golden ratio: Fibonacci hashing
 _MASK: Final = (1 << 63) - 1  # tables hold signed integers
 
@@ -112,7 +112,7 @@ def _keep_samples(summary: WindowSummary, entries: list[LogEntry]) -> None:
 
 
 def _count_receipts(summary: WindowSummary, entries: list[LogEntry]) -> None:
-    minutes = [entry.receive_time_ns // _NS_PER_MINUTE for entry in entries]
+    minutes = [entry.receive_time_ns // MINUTE_NS for entry in entries]
     for minute in dict.fromkeys(minutes):  # few: counting each is faster than a Counter of all
         summary.ledger.setdefault(minute, [0, 0])[0] += minutes.count(minute)
 

@@ -99,18 +99,16 @@ class _SummarizeBundle(beam.DoFn):
         for summary in summarize_entries(
             batch.entries, window_seconds, drop_copies=self._settings.drop_copies
         ):
-            yield _at_window_end((), summary)
+            yield _at_window_end(summary)
 
 
 class _MergeGroup(beam.DoFn):
     def process(self, group: tuple[object, Iterable[WindowSummary]]) -> Iterator[TimestampedValue]:
         first, *others = group[1]
-        merged = copy_summary(first) if others or first.distinct_lines else first
+        merged = copy_summary(first) if others else first
         for summary in others:
             merged = merge_summaries(merged, summary)
-        if merged.distinct_lines:
-            merged = fit(count_listed(merged))
-        yield _at_window_end((), sort_summary(merged))
+        yield _at_window_end(_finish(merged))
 
 
 class _MergeSummaries(beam.CombineFn):
@@ -135,10 +133,14 @@ class _MergeSummaries(beam.CombineFn):
         return merged
 
     def extract_output(self, accumulator: WindowSummary) -> WindowSummary:
-        if accumulator.distinct_lines:
-            # A late pane goes on with the accumulator: what is counted here must not stay in it.
-            accumulator = fit(count_listed(copy_summary(accumulator)))
-        return sort_summary(accumulator)
+        return _finish(accumulator)
+
+
+def _finish(merged: WindowSummary) -> WindowSummary:
+    if merged.distinct_lines:
+        # A late pane goes on with what was merged: what is counted here must not stay in it.
+        merged = fit(count_listed(copy_summary(merged)))
+    return sort_summary(merged)
 
 
 class _NumberPanes(beam.DoFn):
@@ -151,7 +153,7 @@ def _key_by_window(key: Key, summary: WindowSummary) -> tuple[tuple[str, str, in
     return (*key, summary.window_start_us), summary
 
 
-def _at_window_end(_: object, summary: WindowSummary) -> TimestampedValue:
+def _at_window_end(summary: WindowSummary) -> TimestampedValue:
     end_us = summary.window_start_us + summary.window_seconds * MICROSECONDS
     key = (summary.tenant_id, summary.service)
     return TimestampedValue((key, summary), Timestamp(micros=end_us - 1))
