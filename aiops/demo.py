@@ -6,14 +6,12 @@ import shlex
 import shutil
 import sys
 import time
-from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from aiops.query import Filters, find_anomalies, open_store
+from aiops.query import anomalies_to_match, open_store
 from aiops.report.command import write_report
 from aiops.run import run_command
 from aiops.show import anomalies as show_anomalies
@@ -63,17 +61,8 @@ def run_demo(folder: Path, seed: int, console: Console) -> int:
 
 def _match(store: str, config: SimulationConfig) -> MatchReport:
     with open_store(store) as opened:
-        found = find_anomalies(opened, Filters(limit=None)).rows
-    return match_faults(truth(config), [_in_microseconds(row) for row in found])
-
-
-def _in_microseconds(row: dict[str, Any]) -> dict[str, Any]:
-    times = {name: _microseconds(row[name]) for name in ("window_start", "window_end")}
-    return row | times
-
-
-def _microseconds(moment: datetime) -> int:
-    return round(moment.timestamp() * 1_000_000)
+        found = anomalies_to_match(opened)
+    return match_faults(truth(config), found)
 
 
 def _fault_table(matched: MatchReport) -> Table:

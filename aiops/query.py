@@ -85,6 +85,14 @@ def newest_event(store: DuckDBStore) -> datetime:
     return newest or datetime.now(UTC)
 
 
+def anomalies_to_match(store: DuckDBStore) -> list[Row]:
+    """Anomalies that hold, with their windows in microseconds, as `match_faults` reads them."""
+    return store.query(
+        "SELECT * EXCLUDE (window_start, window_end), epoch_us(window_start) AS window_start, "
+        "epoch_us(window_end) AS window_end FROM current_anomalies WHERE status != 'withdrawn'"
+    )
+
+
 def find_anomalies(
     store: DuckDBStore, filters: Filters, *, withdrawn: bool = False, columns: Sequence[str] = ("*",)
 ) -> Found:

@@ -18,6 +18,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from aiops.query import anomalies_to_match
 from aiops.simulate.config import SimulationConfig
 from aiops.simulate.generator import simulate, truth
 from aiops.simulate.matching import MatchReport, match_faults
@@ -58,10 +59,7 @@ def measure(config: SimulationConfig) -> MatchReport:
             file.writelines(line + b"\n" for line in simulate(config))
         run(["--input", str(logs), "--store", str(store)])
         with DuckDBStore(str(store), read_only=True) as opened:
-            rows = opened.query(
-                "SELECT * EXCLUDE (window_start, window_end), epoch_us(window_start) AS window_start, "
-                "epoch_us(window_end) AS window_end FROM current_anomalies"
-            )
+            rows = anomalies_to_match(opened)
             balanced = opened.ledger_totals()["balanced"]
     if not balanced:
         sys.exit(f"seed {config.seed}: the ledger does not balance")

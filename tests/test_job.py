@@ -13,6 +13,7 @@ import apache_beam as beam
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
+from aiops.query import anomalies_to_match
 from aiops.simulate.config import SimulationConfig
 from aiops.simulate.generator import simulate, truth
 from aiops.simulate.matching import match_faults
@@ -166,10 +167,7 @@ def test_the_job_finds_the_faults_that_were_injected(tmp_path: Path) -> None:
     """Errors and latency are found in the service and time where they were put."""
     store = run_over(tmp_path / "s.duckdb", write_lines(tmp_path / "logs.ndjson", shop_lines()))
     with DuckDBStore(str(store), read_only=True) as opened:
-        rows = opened.query(
-            "SELECT * EXCLUDE (window_start, window_end), epoch_us(window_start) AS window_start, "
-            "epoch_us(window_end) AS window_end FROM current_anomalies"
-        )
+        rows = anomalies_to_match(opened)
     matched = match_faults(truth(shop()), rows)
     assert [result.fault.type for result in matched.results if not result.found] == []
     assert matched.false_anomalies == []

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import html.parser
-import importlib.util
 import json
 import re
-import sys
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
+import sample_store as sample
 import typer
 from hypothesis import given
 from hypothesis import strategies as st
@@ -26,19 +24,6 @@ from aiops.report.gather import MOST_EPISODES, gather_report
 from aiops.report.page import _embedded_json, compact, figure, milliseconds
 from pipeline.duckdb_store import DuckDBStore, StoreError
 from transforms.elements import LedgerEntry
-
-
-def _load(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-sample = _load("sample_store")
 
 START = datetime(2026, 1, 1, 10, tzinfo=UTC)
 

@@ -2,34 +2,20 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
+import headless_chromium as chromium
 import pytest
+import sample_store as sample
 
 from aiops.report.command import write_report
 
 pytestmark = pytest.mark.browser
 
-
-def _load(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-sample = _load("sample_store")
-chromium = _load("headless_chromium")
 
 SHOWN_EPISODES = "[...document.querySelectorAll('.episodes > li')].filter(item => !item.hidden).length"
 

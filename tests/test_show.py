@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import json
 import sys
 import unicodedata
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sample_store as sample
 import typer
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,12 +21,6 @@ from aiops.query import parse_since
 from aiops.show import app
 from aiops.text import escape_json_text, one_line, visible_text
 from pipeline.duckdb_store import DuckDBStore
-
-_spec = importlib.util.spec_from_file_location("sample_store", Path(__file__).with_name("sample_store.py"))
-assert _spec is not None
-assert _spec.loader is not None
-sample = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(sample)
 
 
 @pytest.fixture(scope="module")
