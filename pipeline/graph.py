@@ -10,7 +10,7 @@ import apache_beam as beam
 
 from pipeline.sinks import MakeRows, MakeWindowRows
 from transforms.coders import register_coders
-from transforms.detect.transform import DetectAnomalies
+from transforms.detect.transform import DetectAnomalies, WatchServices
 from transforms.ledger.transform import CountDeadLetters, SumLedger
 from transforms.parse.settings import ParseSettings
 from transforms.parse.transform import ParseLogEntries
@@ -55,14 +55,15 @@ def build_graph(
         | SummarizeWindows(settings.summarize)  # ((tenant, service), WindowSummary)
         | MergeShapes()
     )
-    anomalies = summaries | DetectAnomalies(rule_book, settings.confidence_floor)
+    histories = summaries | WatchServices()  # ((tenant, service), WindowHistory)
+    anomalies = histories | DetectAnomalies(rule_book, settings.confidence_floor)
 
     ledger = parsed.ledger | SumLedger()
     dead_letters = redacted.dead_letters | CountDeadLetters()
     return Outputs(
         anomalies,
         rows={
-            "windows": summaries | MakeWindowRows(),
+            "windows": histories | MakeWindowRows(),
             "anomalies": anomalies | "AnomalyRows" >> MakeRows("anomalies"),
             "dead_letters": dead_letters | "DeadLetterRows" >> MakeRows("dead_letters"),
             "ledger": ledger | "LedgerRows" >> MakeRows("ledger"),

@@ -8,9 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 from operator import itemgetter
+from types import MappingProxyType
+from typing import Final
 
 import orjson
 
+from transforms.detect.signals import Band
 from transforms.elements import (
     MICROSECONDS,
     SEVERITY_NAMES,
@@ -23,9 +26,14 @@ from transforms.elements import (
 from transforms.sketches import distinct_estimate, latency_quantile_us
 from transforms.summarize.health import health_score
 
+_NO_BANDS: Final[Mapping[str, Band]] = MappingProxyType({})
 
-def service_window_row(summary: WindowSummary) -> ServiceWindow:
-    """Row of `service_windows` for `summary`, whose patterns are merged (keyed by pattern_id)."""
+
+def service_window_row(summary: WindowSummary, bands: Mapping[str, Band] = _NO_BANDS) -> ServiceWindow:
+    """Row of `service_windows` for `summary`, whose patterns are merged (keyed by pattern_id).
+
+    `bands` say what learned detectors expected of it, by signal.
+    """
     return ServiceWindow(
         tenant_id=summary.tenant_id,
         service=summary.service,
@@ -56,6 +64,12 @@ def service_window_row(summary: WindowSummary) -> ServiceWindow:
         endpoints=_json({name: _request_figures(stats) for name, stats in summary.endpoints.items()}),
         callers=_json({name: _request_figures(stats) for name, stats in summary.callers.items()}),
         revisions=_json(summary.revisions),
+        bands=_json(
+            {
+                name: {"baseline": band.baseline, "low": band.low, "high": band.high}
+                for name, band in bands.items()
+            }
+        ),
         ledger=_json({minute * 60: counts for minute, counts in summary.ledger.items()}),
     )
 

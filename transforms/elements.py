@@ -253,6 +253,7 @@ class WindowSummary(msgspec.Struct, array_like=True, gc=False):
     pane_index: int = 0  # 0 on time, 1 and up for late panes that revise it, -1 for a gap filled in
     distinct_lines: dict[bytes, LineRecord] = {}  # identity → line; only with --deduplicate=exact
     line_kinds: dict[bytes, LineKind] = {}  # what `distinct_lines` refer to
+    merged_patterns: dict[str, str] = {}  # old pattern_id → the one it became part of; set by MergeShapes
 
 
 # -------------------------------------------------------------------------- rows of the tables
@@ -300,6 +301,10 @@ class ServiceWindow(msgspec.Struct, frozen=True):
     endpoints: Annotated[str, _text("JSON object: requests, errors and p95 latency by endpoint.")]
     callers: Annotated[str, _text("JSON object: requests, errors and p95 latency by calling service.")]
     revisions: Annotated[str, _text("JSON object: lines by revision of the service.")]
+    bands: Annotated[
+        str,
+        _text("JSON object: what was expected, by signal (baseline, low, high); empty while learning."),
+    ]
     ledger: Annotated[
         str, _text("JSON object: receive minute (seconds since 1970) to [analyzed, duplicate].")
     ]
