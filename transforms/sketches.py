@@ -42,6 +42,11 @@ def latency_quantile_us(bins: dict[int, int], q: float) -> float | None:
         below += bins[index]
         if below > rank:
             break
+    return bin_value(index)
+
+
+def bin_value(index: int) -> float:
+    """The value that a DDSketch bin stands for: within 2 % of all that it holds."""
     return 2 * math.pow(_GAMMA, index) / (_GAMMA + 1)
 
 

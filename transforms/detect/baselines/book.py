@@ -15,9 +15,9 @@ import msgspec
 from transforms.detect.baselines.seasons import SATURDAY, SUNDAY, Calendar
 from transforms.elements import AnomalySeverity
 from transforms.globs import glob_matches
+from transforms.measures import Take
 
 Direction = Literal["up", "down", "both"]
-Take = Literal["mean", "max", "sum", "p95"]
 SettingValue = bool | int | float | str
 Settings = tuple[tuple[str, SettingValue], ...]
 """Settings of a detector by name, sorted: what can be hashed."""

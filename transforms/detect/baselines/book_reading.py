@@ -15,7 +15,6 @@ from transforms.detect.baselines.book import (
     Maintenance,
     Settings,
     SettingValue,
-    Take,
     WeeklyMaintenance,
     find_zone,
 )
@@ -24,6 +23,7 @@ from transforms.detect.rule_reading import ReadError, one_of, read_text
 from transforms.detect.rule_yaml import Value
 from transforms.elements import ANOMALY_SEVERITIES
 from transforms.globs import glob_problem
+from transforms.measures import Take
 
 WEEKDAYS: Final = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 DAY_MINUTES: Final = 24 * 60

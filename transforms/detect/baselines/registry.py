@@ -165,9 +165,9 @@ def _replaced(base: S, values: Mapping[str, Any]) -> S:
         inner = getattr(base, field.name)
         if field.name in values:
             changes[field.name] = values[field.name]
-        elif isinstance(inner, msgspec.Struct):
-            changes[field.name] = _replaced(inner, values)
-    return msgspec.structs.replace(base, **changes)
+        elif isinstance(inner, msgspec.Struct) and (replaced := _replaced(inner, values)) is not inner:
+            changes[field.name] = replaced
+    return msgspec.structs.replace(base, **changes) if changes else base
 
 
 def setting_types(name: str, settings_type: type[msgspec.Struct]) -> dict[str, Any]:
