@@ -17,7 +17,8 @@ from apache_beam.testing.test_stream import TestStream
 from apache_beam.testing.util import assert_that
 from apache_beam.transforms.window import TimestampedValue
 
-from pipeline.rules_source import RulesUnreadableError, WatchRules, read_rules
+from pipeline.operator_files import FileUnreadableError
+from pipeline.rules_source import WatchRules, read_rules
 from transforms.coders import StructCoder, register_coders
 from transforms.detect.history import TrackHistory
 from transforms.detect.rule_loading import RulesError, builtin_rules, load_rules
@@ -183,6 +184,6 @@ def test_wrong_rules_stop_the_launch(tmp_path: Path) -> None:
     path.write_text("rules: [{name: a}]")
     with pytest.raises(RulesError, match="type is missing"):
         _ = beam.Pipeline(runner=FnApiRunner()) | WatchRules(str(path))
-    with pytest.raises(RulesUnreadableError, match="check the path"):
+    with pytest.raises(FileUnreadableError, match="check the path"):
         _ = beam.Pipeline(runner=FnApiRunner()) | WatchRules(str(tmp_path / "none.yaml"))
     assert read_rules("") == builtin_rules()
