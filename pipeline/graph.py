@@ -10,6 +10,8 @@ import apache_beam as beam
 
 from pipeline.sinks import MakeRows, MakeWindowRows
 from transforms.coders import register_coders
+from transforms.detect.baselines.book import BaselineBook
+from transforms.detect.history import NO_BOOK
 from transforms.detect.transform import DetectAnomalies, WatchServices
 from transforms.ledger.transform import CountDeadLetters, SumLedger
 from transforms.parse.settings import ParseSettings
@@ -30,6 +32,7 @@ class GraphSettings:
     redact: RedactSettings
     summarize: SummarizeSettings
     confidence_floor: float
+    baselines: BaselineBook = NO_BOOK
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ def build_graph(
         | SummarizeWindows(settings.summarize)  # ((tenant, service), WindowSummary)
         | MergeShapes()
     )
-    histories = summaries | WatchServices()  # ((tenant, service), WindowHistory)
+    histories = summaries | WatchServices(settings.baselines)  # ((tenant, service), WindowHistory)
     anomalies = histories | DetectAnomalies(rule_book, settings.confidence_floor)
 
     ledger = parsed.ledger | SumLedger()

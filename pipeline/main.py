@@ -93,6 +93,7 @@ def graph_settings(settings: Settings) -> GraphSettings:
         redact=redact_settings(settings),
         summarize=SummarizeSettings(settings.window_seconds, drop_copies=settings.deduplicate == "exact"),
         confidence_floor=settings.confidence_floor,
+        baselines=book,
     )
 
 

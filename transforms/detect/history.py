@@ -12,11 +12,14 @@ from typing import Final
 
 import msgspec
 
-from transforms.detect.baselines.seasons import Calendar
+from transforms.detect.baselines.book import BaselineBook
 from transforms.detect.findings import Finding
 from transforms.detect.signals import HISTORY_WINDOWS, Band, WindowSignals, compact, signals_of
 from transforms.detect.watch import ServiceBaselines, watch_window
 from transforms.elements import MICROSECONDS, WindowSummary
+
+NO_BOOK: Final = BaselineBook()
+"""Nothing set by an operator: the defaults."""
 
 LATE_WINDOWS: Final = 70
 """Windows that a late pane may still revise: an hour of allowed lateness and ten minutes of late lines."""
@@ -58,6 +61,9 @@ class TrackHistory:
     state_type = ServiceMemory
     output_type = WindowHistory
 
+    def __init__(self, book: BaselineBook = NO_BOOK) -> None:
+        self._book = book
+
     def initial(self) -> ServiceMemory:
         return ServiceMemory()
 
@@ -75,7 +81,7 @@ class TrackHistory:
             state.revised[start_us] = signals
             yield WindowHistory(value, previous, past, bands=on_time.bands if on_time else {})
             return
-        findings, bands = watch_window(state.baselines, value, Calendar())
+        findings, bands = watch_window(state.baselines, value, self._book)
         state.windows.append(msgspec.structs.replace(signals, bands=bands))
         _forget(state)
         yield WindowHistory(value, previous, past, findings, bands)

@@ -40,6 +40,7 @@ class KnownPause(msgspec.Struct, array_like=True, gc=False):
 class SilenceMemory(msgspec.Struct, array_like=True, gc=False):
     """The pause under way, and those known, by the hour of the day (UTC) in which they began."""
 
+    first_us: int = 0  # when the service was first watched
     windows: int = 0
     began_us: int = 0
     expected: float = 0.0  # lines expected since, divided by the clump size
@@ -65,6 +66,7 @@ def watch_silence(
     `expected` are the lines that were to be expected in this window (NaN where nothing is known), `clump`
     how much more they scatter than independent events (1).
     """
+    memory.first_us = memory.first_us or time_us
     if lines:
         _end_pause(memory, time_us)
         return None

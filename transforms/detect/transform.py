@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import apache_beam as beam
 
+from transforms.detect.baselines.book import BaselineBook
 from transforms.detect.findings import make_anomaly
-from transforms.detect.history import TrackHistory, WindowHistory
+from transforms.detect.history import NO_BOOK, TrackHistory, WindowHistory
 from transforms.detect.rule_model import RuleBook, newest_book
 from transforms.detect.rules import CONFIDENCE_FLOOR, evaluate_rules
 from transforms.elements import Anomaly, WindowSummary
@@ -22,8 +23,10 @@ class WatchServices(beam.PTransform):
     Each window comes with those before it, and with what learned detectors found in it.
     """
 
+    baselines: BaselineBook = NO_BOOK
+
     def expand(self, summaries: beam.PCollection) -> beam.PCollection:
-        return summaries | "TrackHistory" >> ProcessInOrder(TrackHistory(), WindowSummary)
+        return summaries | "TrackHistory" >> ProcessInOrder(TrackHistory(self.baselines), WindowSummary)
 
 
 @dataclass(eq=False)

@@ -1,7 +1,8 @@
 """Level, spread and season of many signals of one service at once, and how far a window is off.
 
 One bank holds all signals of a service, a column of numbers each, so that a window costs some dozens of
-vector operations instead of a Python loop over signals. docs/baselines.md gives the formulas and what they measured.
+vector operations instead of a Python loop over signals. docs/baselines.md gives the formulas and
+what they measured.
 
 Two families of signals:
 
@@ -13,7 +14,7 @@ Two families of signals:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final, Literal, NamedTuple
 
@@ -23,7 +24,7 @@ import numpy as np
 from transforms.detect.baselines.decay import decay_factor
 from transforms.detect.baselines.interface import DAY_US, HOUR_US
 from transforms.detect.baselines.season_table import AROUND, COLUMNS, HALF_HOUR_US, Numbers, SeasonTable
-from transforms.detect.baselines.seasons import Calendar
+from transforms.detect.baselines.seasons import LONGEST_HOUR, Calendar
 
 STATE_VERSION: Final = 1
 
@@ -93,8 +94,8 @@ class BankState(msgspec.Struct, array_like=True, gc=False):
     seasonal: list[str] = []
     season: bytes = b""
     newest_us: int = -1
-    hour: int = -1  # hours since 1970
-    slot: int = 0  # of the week
+    hour: int = -1  # hours since 1970, UTC, in which the hour under way began
+    slot: int = -1  # its hour of the local week
     half_hour: int = -1
     around: bytes = b""  # of the season around it: see SeasonTable.around
 
@@ -151,21 +152,25 @@ class LevelBank:
         if seasonal:
             added = SeasonTable.empty(len(seasonal)).numbers
             self._season = SeasonTable(np.concatenate([self._season.numbers, added]))
+            state.seasonal = [*state.seasonal, *seasonal]
+            state.around = b""
         state.names = self.names = [*state.names, *names]
-        state.seasonal = [*state.seasonal, *seasonal]
 
     def forget_signals(self, time_us: int) -> None:
         """Drop the columns of signals that were not seen for FORGET_US."""
-        keep = self._table[_Row.SEEN] >= time_us - FORGET_US
+        self._keep(self._table[_Row.SEEN] >= time_us - FORGET_US)
+
+    def _keep(self, keep: Numbers) -> None:
         if keep.all():
             return
         state = self._state
-        names = [name for name, kept in zip(state.names, keep, strict=True) if kept]
+        names = [name for name, kept in zip(self.names, keep, strict=True) if kept]
         rows = [name in names for name in state.seasonal]
         self._season = SeasonTable(self._season.numbers[rows])
         state.seasonal = [name for name, kept in zip(state.seasonal, rows, strict=True) if kept]
         self._table = self._table[:, keep]
         state.names = self.names = names
+        state.around = b""
 
     def merge_signals(self, merged: Mapping[str, str]) -> None:
         """Of each pair of names (old to new), count what was learned of the old one to the new one.
@@ -204,6 +209,11 @@ class LevelBank:
         self._state.newest_us = time_us
         return judged
 
+    def drop_signals(self, names: Iterable[str]) -> None:
+        """Forget these signals, such as those that another detector is to judge."""
+        dropped = set(names)
+        self._keep(np.array([name not in dropped for name in self.names], dtype=bool))
+
     def skip(self, time_us: int, settings: Vectors, calendar: Calendar) -> None:
         """Let a window pass of which nothing is to be learned, such as one of planned maintenance."""
         self._begin_hour(time_us, settings, calendar)
@@ -222,12 +232,13 @@ class LevelBank:
         numbers = np.full((4, len(self.names)), np.nan)
         if state.seasonal:
             # What is known of the hours around changes twice an hour: it is kept meanwhile.
-            half_hour = time_us // HALF_HOUR_US
-            if state.half_hour != half_hour or len(state.around) != AROUND * 8 * len(state.seasonal):
+            local_us = calendar.local_us(time_us)
+            half_hour = local_us // HALF_HOUR_US
+            if state.half_hour != half_hour or not state.around:
                 state.half_hour = half_hour
                 state.around = self._season.around(calendar, time_us).tobytes()
             earlier, now, later, stand_in = np.frombuffer(state.around).reshape(AROUND, -1)
-            share = (time_us + HALF_HOUR_US) % HOUR_US / HOUR_US
+            share = (local_us + HALF_HOUR_US) % HOUR_US / HOUR_US
             line = earlier + share * (later - earlier)
             columns = self._seasonal_columns()
             numbers[:, columns] = line, np.minimum(line, now), np.maximum(line, now), stand_in
@@ -241,8 +252,8 @@ class LevelBank:
     def _begin_hour(self, time_us: int, settings: Vectors, calendar: Calendar) -> None:
         """What is usual changes when an hour is over: the one under way has no say in it."""
         state, table = self._state, self._table
-        hour = time_us // HOUR_US
-        if hour == state.hour:
+        hour, slot = time_us // HOUR_US, calendar.slot(time_us)
+        if slot == state.slot and hour - state.hour <= LONGEST_HOUR:
             return
         if state.seasonal and state.hour >= 0:
             columns = self._seasonal_columns()
@@ -258,7 +269,7 @@ class LevelBank:
                     state.slot, np.where(is_odd, odd_means, np.nan), settings.is_events[columns]
                 )
         table[_Row.HOUR_VALUE : _Row.HOUR_WEIGHT + 1] = table[_Row.ODD_VALUE : _Row.ODD_WEIGHT + 1] = 0.0
-        state.hour, state.slot = hour, calendar.slot(time_us)
+        state.hour, state.slot = hour, slot
 
 
 def _mean(value: Numbers, weight: Numbers) -> Numbers:
