@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from aiops.simulate.config import SimulationConfig
 from aiops.simulate.faults import KINDS, PROJECT, Fault, read_truth, write_truth
-from aiops.simulate.generator import simulate, truth
-from aiops.simulate.matching import match_faults
+from aiops.simulate.generator import deliveries, simulate, truth
+from aiops.simulate.matching import is_visible, match_faults
 from aiops.simulate.plans import TYPES, parse_duration
 
 START = SimulationConfig().start_second
@@ -275,6 +275,55 @@ def test_a_listed_fault_is_what_it_says():
     assert len({fault.tenant_id for fault in errors}) == 3
 
 
+@given(st.integers(0, 1000), st.lists(st.sampled_from(TYPES), min_size=1, max_size=4))
+def test_random_plans_keep_to_the_types_they_are_given(seed, types):
+    """`random:N:A+B` deals N faults of these types only."""
+    faults = truth(SimulationConfig(seed=seed, faults=f"random:9:{'+'.join(types)}"))
+    assert len(faults) == 9
+    assert {fault.type for fault in faults} <= set(types)
+
+
+def test_lines_of_a_fault_are_those_of_its_service_while_it_lasts():
+    """Of a fault that keeps none back they are those in the logs, of a silence those that are missing."""
+    plan = "certificate_expiry@payment+2m/2m,silence@catalog+5m/2m,privilege_change@project+8m/1m"
+    config = SimulationConfig(faults=plan, duration_seconds=600, tenants=1, noise=False)
+    counted: dict[str, int] = {}
+    written = [orjson.loads(line) for _, _, line in deliveries(config, counted)]
+    certificate, silence, privilege = truth(config)
+    span = certificate.start, certificate.end
+    of_payment = [
+        entry
+        for entry in written
+        if span[0] <= entry["timestamp"] < span[1]
+        and entry["resource"]["labels"].get("service_name") == "payment"
+    ]
+    assert counted[certificate.fault_id] == pytest.approx(len(of_payment), abs=5)  # requests under way
+    assert counted[silence.fault_id] > 100
+    assert counted[privilege.fault_id] == 3
+
+
+def test_a_fault_that_lasts_to_the_end_of_the_run_is_counted():
+    """Its lines are known when the run has been read to its end."""
+    config = SimulationConfig(faults="errors@payment+1m/1m", duration_seconds=120, tenants=1)
+    counted: dict[str, int] = {}
+    assert sum(1 for _ in deliveries(config, counted)) > 0
+    assert counted[truth(config)[0].fault_id] > 0
+
+
+@pytest.mark.parametrize(
+    ("fault", "lines", "visible"),
+    [
+        ("errors@payment+1m/1m", 4, False),
+        ("errors@payment+1m/1m", 5, True),
+        ("privilege_change@project+1m/1m", 0, False),
+        ("privilege_change@project+1m/1m", 1, True),
+    ],
+)
+def test_a_fault_without_lines_is_not_visible(fault, lines, visible):
+    """A handful of lines is a trace; of a change of privileges one entry is."""
+    assert is_visible(truth(SimulationConfig(faults=fault))[0], lines) is visible
+
+
 @pytest.mark.parametrize("fault_type", TYPES)
 def test_every_type_can_be_listed(fault_type):
     """Each type has a place where it can happen, expected anomaly types, and a truth."""
@@ -299,6 +348,8 @@ def test_every_type_can_be_listed(fault_type):
         ("errors@payment+29m/5m", "does not fit into the run"),
         ("errors@nobody:payment+1m/1m", "no tenant 'nobody'; give all or one of acme-shop"),
         ("random:many", "random: wants a number"),
+        ("random:3:errors+fire", "no fault of type 'fire' can happen in this shop; give latency"),
+        ("random:3:", "no fault of type ''"),
         ("errors@payment+1m/1m,,", "is not a fault"),
     ],
 )

@@ -7,10 +7,23 @@ from typing import Any, Final
 
 import msgspec
 
-from aiops.simulate.faults import Fault
+from aiops.simulate.faults import PROJECT, Fault
 
 GRACE_SECONDS: Final = 300
 """An anomaly may begin this long after the end of its fault: windows of `over: 5m` trail it."""
+
+
+LEAST_LINES: Final = 5
+"""Of the fault's service while it lasted; with fewer, a fault leaves no trace that could be found."""
+
+
+def is_visible(fault: Fault, lines: int) -> bool:
+    """Whether a fault left a trace, by the lines that `deliveries` counted for it.
+
+    Those of its service while it lasted, without a database's housekeeping; for a silence those that
+    it kept back. A fault in the project itself consists of its few audit entries: one is enough.
+    """
+    return lines >= (1 if fault.service == PROJECT else LEAST_LINES)
 
 
 class FaultResult(msgspec.Struct, frozen=True):
