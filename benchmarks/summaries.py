@@ -26,6 +26,7 @@ from transforms.summarize.partials import summarize_entries
 
 CHUNK_LINES: Final = 20_000
 WINDOW_SECONDS: Final = 60
+SUMMARIES: Final = "summaries.msgpack"
 _LENGTH_BYTES: Final = 4
 
 
