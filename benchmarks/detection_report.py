@@ -37,6 +37,9 @@ def summarize(runs: Sequence[Measured]) -> dict[str, Any]:
         "recall_by_type": found_of(visible, lambda _, result: result.fault.type),
         "recall_by_detectable_by": found_of(visible, lambda _, result: result.fault.detectable_by),
         "recall_by_day": found_of(visible, day_of_fault),
+        "recall_by_day_and_detectable_by": found_of(
+            visible, lambda run, result: f"{day_of_fault(run, result)}, {result.fault.detectable_by}"
+        ),
         "recall_by_nights": found_of(visible, lambda run, _: nights_of(run)),
         "without_a_trace": [sum(result.found for result in hidden), len(hidden)],
         "delay_windows": delays(visible),
@@ -174,7 +177,7 @@ def as_text(result: Mapping[str, Any]) -> str:
         "| faults | found | of | recall | delay |",
         "| --- | --- | --- | --- | --- |",
     ]
-    for group in ("nights", "detectable_by", "day", "type"):
+    for group in ("nights", "detectable_by", "day", "day_and_detectable_by", "type"):
         for name, (found, of) in result[f"recall_by_{group}"].items():
             delay = _delay(result["delay_windows_by_type"][name]) if group == "type" else ""
             lines.append(f"| {name} | {found} | {of} | {found / of:.3f} | {delay} |")

@@ -95,7 +95,7 @@ def test_wrong_options_are_refused(options, says, capsys):
 def test_kept_windows_are_those_of_the_job(tmp_path):
     """Counts, patterns and gaps of the shortcut are what the whole job writes into its store."""
     lines = list(
-        simulate(replace(CONFIG, quiet_nights=True, start="2026-01-13T02:40:00Z", duration_seconds=7200))
+        simulate(replace(CONFIG, quiet_nights=True, start="2026-01-13T03:40:00Z", duration_seconds=2100))
     )
     logs, store = tmp_path / "logs.ndjson", tmp_path / "store.duckdb"
     logs.write_bytes(b"\n".join(lines))
@@ -194,6 +194,7 @@ def test_recall_counts_faults_that_left_a_trace():
     assert result["recall_by_type"] == {"errors": [2, 2], "silence": [0, 1]}
     assert result["recall_by_detectable_by"] == {"learned": [0, 1], "rules": [2, 2]}
     assert result["recall_by_day"] == {"day 1": [2, 3]}
+    assert result["recall_by_day_and_detectable_by"] == {"day 1, learned": [0, 1], "day 1, rules": [2, 2]}
     assert result["without_a_trace"] == [0, 1]
     assert result["delay_windows"] == {"median": 2.0, "p90": 2.0}
     assert [one["lines"] for one in result["missed"]] == [100]
