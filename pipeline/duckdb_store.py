@@ -164,10 +164,13 @@ class DuckDBStore:
     def _add_columns(self, table: str) -> None:
         relation = self._connection.table(table)
         stored = dict(zip(relation.columns, relation.types, strict=True))
+        defaults = {field.name: field.default for field in msgspec.structs.fields(TABLES[table])}
         for column in table_columns(table):
             wanted = duckdb_type(column)
             if column.name not in stored:
-                self._connection.execute(f'ALTER TABLE {table} ADD COLUMN "{column.name}" {wanted}')
+                default = defaults.get(column.name)
+                filled = f" DEFAULT '{default}'" if isinstance(default, str) else ""
+                self._connection.execute(f'ALTER TABLE {table} ADD COLUMN "{column.name}" {wanted}{filled}')
                 continue
             change = _type_change(stored[column.name], self._connection.type(wanted))
             if change == "wider":
