@@ -44,6 +44,12 @@ SERVICE_LABELS: Final[dict[str, tuple[str, ...]]] = {
     "build": ("build_trigger_id",),
     "api": ("service",),
     "threat_detector": ("detector_name",),
+    # These have metrics only.
+    "https_lb_rule": ("backend_target_name", "backend_name", "url_map_name", "forwarding_rule_name"),
+    "prometheus_target": ("job", "namespace"),
+    "istio_canonical_service": ("canonical_service_name",),
+    "dataflow_job": ("job_name", "job_id"),
+    "gke_container": ("container_name",),
 }
 MACHINES: Final = frozenset({"gce_instance", "aws_ec2_instance", "baremetalsolution.googleapis.com/Instance"})
 PODS: Final = frozenset({"k8s_container", "k8s_pod"})
