@@ -132,18 +132,20 @@ def split_objects(blocks: Iterator[bytes], limit: int, unwrap: bytes = b"") -> I
         held = b"\\" if _ends_in_escape(block) else b""
         block = block[: len(block) - len(held)]
         found: list[bytes] = []
-        start = position = 0
-        if in_string and (rest := _STRING_REST.match(block)):
-            position = rest.end()
-            in_string = not rest[1]
+        start = 0
+        position, in_string = _skip_string(block) if in_string else (0, False)
         for token in _TOKEN.finditer(block, position):
             mark = token[0]
             if mark[:1] == b'"':
                 in_string = not token[1]
-            elif mark == b"[" and depth == 1 and opening and not is_wrapped:
-                depth = 2
-                if opening.search((kept + block[start : token.start()])[-_LONGEST_OPENING:]):
-                    kept, start, depth, is_wrapped, is_rest = b"", token.end(), 0, True, False
+            elif (
+                opening
+                and mark == b"["
+                and depth == 1
+                and not is_wrapped
+                and opening.search((kept + block[start : token.start()])[-_LONGEST_OPENING:])
+            ):
+                kept, start, depth, is_wrapped, is_rest = b"", token.end(), 0, True, False
             elif mark == b"{" or (mark == b"[" and depth):
                 if not depth:
                     found.append((kept + block[start : token.start()]).strip(_SEPARATORS))
@@ -162,6 +164,12 @@ def split_objects(blocks: Iterator[bytes], limit: int, unwrap: bytes = b"") -> I
         yield [entry[:limit] for entry in found if entry]
     if not is_rest and (entry := kept.strip(_SEPARATORS)):
         yield [entry]
+
+
+def _skip_string(block: bytes) -> tuple[int, bool]:
+    """Where the string ends that `block` begins in, and whether it goes on behind the block."""
+    rest = _STRING_REST.match(block)
+    return (rest.end(), not rest[1]) if rest else (0, True)
 
 
 def _list_start(name: bytes, before: bytes = b"") -> re.Pattern[bytes]:

@@ -109,9 +109,7 @@ class MetricParser:
                 gathered.add(names, start_ns, end_ns, readings)
         for reason, details in refusals.items():
             more = f" and {len(details) - 1} more" if len(details) > 1 else ""
-            gathered.refuse(
-                part.raw, RefusedMetric(reason, details[0] + more), len(details), names.tenant_id
-            )
+            gathered.refuse(part.raw, RefusedMetric(reason, details[0] + more), len(details), names.tenant_id)
         gathered.count(names.tenant_id, count - sum(map(len, refusals.values())), late, filtered)
 
     def _find_names(self, raw: RawSeries, tenant_id: str) -> SeriesNames:
