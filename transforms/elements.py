@@ -180,7 +180,7 @@ class MetricPoint(msgspec.Struct, frozen=True, array_like=True, gc=False):
     end_ns: int
     value: float | None
     receipts: dict[int, int] = {}
-    start_ns: int = 0  # of a DELTA or CUMULATIVE point, else 0
+    start_ns: int = 0  # of a CUMULATIVE point, else 0
     weight: int = 0  # observations so far, of a CUMULATIVE distribution
     buckets: Buckets | None = None  # of a CUMULATIVE distribution's p95
 

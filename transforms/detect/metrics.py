@@ -5,7 +5,9 @@ The pure core of DetectMetricAnomalies. How a judgement becomes an anomaly stand
 
 from __future__ import annotations
 
+import hashlib
 import math
+import struct
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from operator import attrgetter
@@ -21,6 +23,7 @@ from transforms.elements import (
     AnomalyMetric,
     AnomalySeverity,
     AnomalyType,
+    Buckets,
     MetricPoint,
     MetricSeries,
     MetricSlice,
@@ -57,10 +60,12 @@ def learned_detector(encoded: bytes) -> Detector:
 
 
 class WindowEnd(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """The last point of a window. Only the newest keeps its buckets, which are large."""
+    """The last point of a window, of its buckets the counts and a hash of the edges."""
 
     window_start_us: int
     point: MetricPoint
+    edges_id: str = ""
+    counts: tuple[int, ...] = ()
 
 
 class SeriesMemory(msgspec.Struct, array_like=True, gc=False):
@@ -147,13 +152,32 @@ def _numbers(state: SeriesMemory, series: MetricSeries, part: MetricSlice) -> li
         return numbers_of(series, points, None)
     ends = state.ends
     at = bisect_left(ends, part.window_start_us, key=attrgetter("window_start_us"))
-    numbers = numbers_of(series, points, ends[at - 1].point if at else None)
+    numbers = numbers_of(series, points, _last_point(ends[at - 1], points[0]) if at else None)
     is_known = at < len(ends) and ends[at].window_start_us == part.window_start_us
-    ends[at : at + is_known] = [WindowEnd(part.window_start_us, points[-1])]
-    if len(ends) > 1 and ends[-2].point.buckets is not None:
-        ends[-2] = WindowEnd(ends[-2].window_start_us, msgspec.structs.replace(ends[-2].point, buckets=None))
-    del ends[:-KEPT_ENDS]
+    ends[at : at + is_known] = [_window_end(part.window_start_us, points[-1])]
+    # Counts of buckets are large: a late pane before the newest window has no p95 for its first point.
+    del ends[: -1 if series.statistic == "p95" else -KEPT_ENDS]
     return numbers
+
+
+def _window_end(start_us: int, point: MetricPoint) -> WindowEnd:
+    kept = msgspec.structs.replace(point, receipts={}, buckets=None)
+    if point.buckets is None:
+        return WindowEnd(start_us, kept)
+    return WindowEnd(start_us, kept, _edges_id(point.buckets), point.buckets.counts)
+
+
+def _last_point(end: WindowEnd, following: MetricPoint) -> MetricPoint:
+    """The point that `end` was made of, with its buckets if `following` has the same edges."""
+    buckets = following.buckets
+    if not end.edges_id or buckets is None or _edges_id(buckets) != end.edges_id:
+        return end.point
+    return msgspec.structs.replace(end.point, buckets=Buckets(buckets.edges, end.counts))
+
+
+def _edges_id(buckets: Buckets) -> str:
+    packed = struct.pack(f"<{len(buckets.edges)}d", *buckets.edges)
+    return hashlib.blake2b(packed, digest_size=8).hexdigest()
 
 
 def _row(

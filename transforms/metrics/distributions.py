@@ -9,8 +9,8 @@ from typing import Final
 from transforms.elements import Buckets
 from transforms.metrics.raw import RawBucketOptions, RawDistribution, RefusedMetric
 
-MAX_BUCKETS: Final = 500
-"""More than Cloud Monitoring allows (200); a point with more is refused."""
+MAX_BUCKETS: Final = 200
+"""As many as Cloud Monitoring allows; a point with more is refused."""
 
 
 def read_count(value: int | str) -> int:

@@ -159,6 +159,7 @@ class _Gathered:
             self._minute, self._receipts = minute, {minute: 1}
 
     def add(self, names: SeriesNames, start_ns: int, end_ns: int, readings: list[Reading]) -> None:
+        start_ns = start_ns if names.kind == "CUMULATIVE" else 0
         receipts = self._receipts  # shared by all points of the minute: nothing changes it
         entry = self._by_names.get(id(names))
         if entry is None:

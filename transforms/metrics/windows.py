@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from functools import lru_cache
 from operator import attrgetter
@@ -119,13 +120,15 @@ def _one_of(first: MetricPoint, second: MetricPoint) -> MetricPoint:
     receipts = dict(first.receipts)
     for minute, count in second.receipts.items():
         receipts[minute] = receipts.get(minute, 0) + count
-    return msgspec.structs.replace(min(first, second, key=_content), receipts=receipts)
+    in_order = dict(sorted(receipts.items()))
+    return msgspec.structs.replace(min(first, second, key=_content), receipts=in_order)
 
 
 def _content(point: MetricPoint) -> tuple[object, ...]:
     buckets = (point.buckets.edges, point.buckets.counts) if point.buckets else ((), ())
-    is_empty = point.value is None
-    return (is_empty, 0.0 if is_empty else point.value, point.start_ns, point.weight, buckets)
+    value = 0.0 if point.value is None else point.value
+    # 0.0 and -0.0 are equal, but not the same bytes
+    return point.value is None, value, math.copysign(1.0, value), point.start_ns, point.weight, buckets
 
 
 def _fit(part: MetricSlice) -> None:
