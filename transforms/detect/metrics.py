@@ -37,7 +37,7 @@ CONFIDENCE_FLOOR: Final = 0.7
 NO_VALUE: Final = "no_value"
 DETECTOR: Final = "learned"
 
-KEPT_ENDS: Final = 32
+KEPT_ENDS: Final = 16
 """Windows of a CUMULATIVE series whose last point is remembered, for the rate of the next one's first.
 A late pane of an older window has no rate for its first point."""
 
