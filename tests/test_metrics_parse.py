@@ -391,7 +391,7 @@ TWO = [
     ],
 )
 def test_what_cannot_be_used_is_a_dead_letter_with_a_reason(payload: Any, reason: str, count: int) -> None:
-    """The reason is one of a few words, the letter stands for all points it costs, and the ledger balances."""
+    """The reason is one of a few words, the letter stands for all points it costs, the ledger balances."""
     batch = parse(payload)
     assert refusals(batch) == [(reason, count)]
     assert batch.series == []

@@ -83,7 +83,7 @@ def test_a_stream_has_one_window_in_each_summary() -> None:
 
 @pytest.mark.parametrize(("kind", "second"), [("GAUGE", 60), ("DELTA", 0), ("CUMULATIVE", 0)])
 def test_what_ends_with_a_minute_belongs_to_it(kind: str, second: int) -> None:
-    """A gauge of 00:01:00 belongs to the minute that begins; what was counted up to then, to the one before."""
+    """A gauge of 00:01:00 belongs to the minute that begins; what was counted until then, to the last."""
     series = MetricSeries("acme", "cart", "custom/x", kind, "rate")  # type: ignore[arg-type]
     summaries = summarize_points([MetricPoints(series, [point(60)])], 60)
     assert summaries[0].window_start_us == second * 1_000_000

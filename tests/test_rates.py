@@ -49,7 +49,8 @@ def test_a_higher_quantile_is_not_lower(counts: list[int], one: float, other: fl
     buckets = Buckets(EDGES, tuple(counts))
     low, high = (bucket_quantile(buckets, q) for q in sorted((one, other)))
     if sum(counts):
-        assert low is not None and high is not None
+        assert low is not None
+        assert high is not None
         assert EDGES[0] <= low <= high <= EDGES[-1]
 
 

@@ -99,7 +99,7 @@ class MetricParser:
                 start_ns, end_ns = self._read_times(point, names, latest_ns)
                 readings = _read_value(names, point.value, (end_ns - start_ns) / NANOSECONDS)
             except RefusedMetric as refused:
-                refusals[refused.reason].append(refused.detail or f"points[{number}]")
+                refusals[refused.reason].append(f"points[{number}]: {refused.detail}")
                 continue
             if is_filtered:
                 filtered += 1
