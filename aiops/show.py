@@ -63,7 +63,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="JSON on standard output in
 DEFAULT_STORE: Final = "aiops.duckdb"
 _TABLE_ROWS: Final = 50
 _WIDE: Final = 120  # columns of a terminal from which a table shows more
-_JSON_COLUMNS: Final = frozenset({"severities", "statuses", "endpoints", "callers", "revisions", "ledger"})
+_JSON_COLUMNS: Final = frozenset(
+    {"severities", "statuses", "endpoints", "callers", "revisions", "fields", "ledger"}
+)
 
 
 @app.command()

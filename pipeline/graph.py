@@ -10,7 +10,9 @@ import apache_beam as beam
 
 from pipeline.sinks import MakeRows, MakeWindowRows
 from transforms.coders import register_coders
-from transforms.detect.transform import DetectAnomalies, DetectMetricAnomalies
+from transforms.detect.baselines.book import BaselineBook
+from transforms.detect.history import NO_BOOK
+from transforms.detect.transform import DetectAnomalies, DetectMetricAnomalies, WatchServices
 from transforms.ledger.transform import CountDeadLetters, SumLedger
 from transforms.metrics.settings import MetricSettings
 from transforms.metrics.transform import ParseMetrics, SummarizeMetrics
@@ -32,6 +34,7 @@ class GraphSettings:
     redact: RedactSettings
     summarize: SummarizeSettings
     confidence_floor: float
+    baselines: BaselineBook = NO_BOOK
     metrics: MetricSettings = field(default_factory=MetricSettings)
 
 
@@ -58,14 +61,15 @@ def build_graph(
         | SummarizeWindows(settings.summarize)  # ((tenant, service), WindowSummary)
         | MergeShapes()
     )
-    anomalies = summaries | DetectAnomalies(rule_book, settings.confidence_floor)
+    histories = summaries | WatchServices(settings.baselines)  # ((tenant, service), WindowHistory)
+    anomalies = histories | DetectAnomalies(rule_book, settings.confidence_floor)
 
     ledger = parsed.ledger | SumLedger()
     dead_letters = redacted.dead_letters | CountDeadLetters()
     return Outputs(
         anomalies,
         rows={
-            "windows": summaries | MakeWindowRows(),
+            "windows": histories | MakeWindowRows(),
             "anomalies": anomalies | "AnomalyRows" >> MakeRows("anomalies"),
             "dead_letters": dead_letters | "DeadLetterRows" >> MakeRows("dead_letters"),
             "ledger": ledger | "LedgerRows" >> MakeRows("ledger"),
