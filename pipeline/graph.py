@@ -10,8 +10,7 @@ import apache_beam as beam
 
 from pipeline.sinks import MakeRows, MakeWindowRows
 from transforms.coders import register_coders
-from transforms.detect.baselines.book import BaselineBook
-from transforms.detect.history import NO_BOOK
+from transforms.detect.baselines.book import NO_BOOK, BaselineBook
 from transforms.detect.transform import DetectAnomalies, DetectMetricAnomalies, WatchServices
 from transforms.ledger.transform import CountDeadLetters, SumLedger
 from transforms.metrics.settings import MetricSettings
@@ -87,7 +86,7 @@ def build_metrics_graph(root: beam.Pipeline, source: beam.PTransform, settings: 
     parsed = payloads | ParseMetrics(settings.metrics)  # MetricBatch
     redacted = parsed.batches | RedactMetricBatches(settings.redact)  # no secret past this line
     summaries = redacted.batches | SummarizeMetrics(settings.summarize.window_seconds)
-    judged = summaries | DetectMetricAnomalies(settings.confidence_floor)
+    judged = summaries | DetectMetricAnomalies(settings.confidence_floor, settings.baselines)
 
     ledger = parsed.ledger | "SumMetricLedger" >> SumLedger()
     dead_letters = redacted.dead_letters | "CountMetricDeadLetters" >> CountDeadLetters()

@@ -6,11 +6,14 @@ import json
 import random
 import sys
 from typing import Any
+from unittest.mock import patch
 
 import msgspec
 import pytest
 
 from transforms.coders import StructCoder
+from transforms.detect.baselines.book import NO_BOOK, BaselineBook
+from transforms.detect.baselines.book_loading import load_book
 from transforms.detect.baselines.interface import Judgement, Observation
 from transforms.detect.metrics import (
     JudgedMetric,
@@ -39,7 +42,7 @@ TOTAL = msgspec.structs.replace(GAUGE, kind="CUMULATIVE", statistic="rate")
 class Threshold:
     """A detector that calls every value above 10 anomalous, once in a row, and counts what it learned."""
 
-    def __init__(self, encoded: bytes) -> None:
+    def __init__(self, encoded: bytes | None) -> None:
         self.learned, self.was_high = msgspec.msgpack.decode(encoded) if encoded else (0, False)
 
     def score_one(self, observation: Observation) -> Judgement:
@@ -64,14 +67,17 @@ def window(minute: int, *values: float, series: MetricSeries = GAUGE, pane: int 
     return MetricSummary(series, 60, [MetricSlice(minute * MINUTE_US, points)], pane)
 
 
-def judge(*summaries: MetricSummary, state: SeriesMemory | None = None) -> list[JudgedMetric]:
-    step = JudgeMetric(Threshold)
+def judge(
+    *summaries: MetricSummary, state: SeriesMemory | None = None, book: BaselineBook = NO_BOOK
+) -> list[JudgedMetric]:
+    step = JudgeMetric(book)
     state = state or step.initial()
-    return [
-        judged
-        for summary in summaries
-        for judged in step.step(state, summary, is_late=summary.pane_index > 0)
-    ]
+    with patch("transforms.detect.metrics.make_detector", lambda _name, _set, coded, _cal: Threshold(coded)):
+        return [
+            judged
+            for summary in summaries
+            for judged in step.step(state, summary, is_late=summary.pane_index > 0)
+        ]
 
 
 def test_a_window_becomes_a_row_with_its_judgement() -> None:
@@ -274,3 +280,37 @@ def test_the_learned_detector_finds_a_spike_after_a_day_of_learning() -> None:
     assert anomalies[0].anomaly_severity == "medium"
     assert "above everything normal" in anomalies[0].description
     assert sys.getsizeof(state.detector) < 4096
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("signals: [{signal: metric.custom/*, severity: low}]", [("anomalous", "low")]),
+        ("signals: [{signal: metric.custom/*, direction: down}]", [("anomalous", None)]),
+        ("signals: [{signal: metric.custom/queue, detector: 'off'}]", [("no_value", None)]),
+        (
+            "calendars: [{tenant: acme, maintenance: [{every: day, from: '00:00', to: '01:00'}]}]",
+            [("no_value", None)],
+        ),
+        ("signals: [{signal: metric.other/*, detector: 'off'}]", [("anomalous", "medium")]),
+    ],
+)
+def test_an_operators_file_decides_how_a_metric_is_judged(
+    text: str, expected: list[tuple[str, str | None]]
+) -> None:
+    """Severity, direction, switching off and maintenance hold for metrics as for signals of logs."""
+    judged = judge(window(3, 40.0), book=load_book(text, "baselines.yaml"))
+    found = [(one.row.label, one.anomaly.anomaly_severity if one.anomaly else None) for one in judged]
+    assert found == expected
+
+
+def test_a_detector_that_raises_costs_its_series_the_judgement_only() -> None:
+    """The row is written without a judgement, and the job goes on."""
+
+    def broken(*_: object) -> Threshold:
+        raise RuntimeError
+
+    step = JudgeMetric()
+    with patch("transforms.detect.metrics.make_detector", broken):
+        (judged,) = step.step(step.initial(), window(3, 40.0), is_late=False)
+    assert (judged.row.value, judged.row.label, judged.anomaly) == (40.0, "no_value", None)

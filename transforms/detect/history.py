@@ -12,14 +12,11 @@ from typing import Final
 
 import msgspec
 
-from transforms.detect.baselines.book import BaselineBook
+from transforms.detect.baselines.book import NO_BOOK, BaselineBook
 from transforms.detect.findings import Finding
 from transforms.detect.signals import HISTORY_WINDOWS, Band, WindowSignals, compact, signals_of
 from transforms.detect.watch import ServiceBaselines, watch_window
 from transforms.elements import MICROSECONDS, WindowSummary
-
-NO_BOOK: Final = BaselineBook()
-"""Nothing set by an operator: the defaults."""
 
 LATE_WINDOWS: Final = 70
 """Windows that a late pane may still revise: an hour of allowed lateness and ten minutes of late lines."""

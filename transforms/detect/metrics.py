@@ -9,15 +9,27 @@ import hashlib
 import math
 import struct
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import contextmanager
 from operator import attrgetter
 from typing import Final
 
 import msgspec
 
+from transforms.detect.baselines.book import (
+    NO_BOOK,
+    OFF,
+    BaselineBook,
+    signal_policy,
+    tenant_calendar,
+)
 from transforms.detect.baselines.interface import Detector, Judgement, Observation
-from transforms.detect.baselines.learned import LearnedDetector, LearnedSettings, decode_detector
+from transforms.detect.baselines.maintenance import maintenance_note
+from transforms.detect.baselines.registry import make_detector
+from transforms.detect.findings import CONFIDENCE_FLOOR
+from transforms.detect.singles import complain, detector_of
 from transforms.elements import (
+    ANOMALY_SEVERITIES,
     MICROSECONDS,
     Anomaly,
     AnomalyMetric,
@@ -33,7 +45,6 @@ from transforms.elements import (
 )
 from transforms.rates import numbers_of
 
-CONFIDENCE_FLOOR: Final = 0.7
 NO_VALUE: Final = "no_value"
 DETECTOR: Final = "learned"
 
@@ -47,16 +58,6 @@ HIGH_WINDOWS: Final = 3
 LONGEST_LASTING: Final = 1_000_000
 
 NEAR_LIMIT: Final = 0.9
-
-DetectorFactory = Callable[[bytes], Detector]
-"""The detector of one series, from what its `encode` gave, or from nothing for a new one."""
-
-_LEARNED: Final = LearnedSettings()
-
-
-def learned_detector(encoded: bytes) -> Detector:
-    """The product's detector with its defaults."""
-    return decode_detector(encoded, _LEARNED) if encoded else LearnedDetector(_LEARNED)
 
 
 class WindowEnd(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -76,6 +77,7 @@ class SeriesMemory(msgspec.Struct, array_like=True, gc=False):
     lasting: int = 0  # windows in a row, up to the newest, that deviate by the threshold or more
     alarm_us: int = -1  # start of the newest window that was anomalous, and its judgement
     alarm: Judgement | None = None
+    detector_name: str = ""
 
 
 class JudgedMetric(msgspec.Struct, frozen=True, gc=False):
@@ -95,36 +97,87 @@ class JudgeMetric:
     state_type = SeriesMemory
     output_type = JudgedMetric
 
-    def __init__(
-        self, make_detector: DetectorFactory = learned_detector, confidence_floor: float = CONFIDENCE_FLOOR
-    ) -> None:
-        self._make_detector = make_detector
+    def __init__(self, book: BaselineBook = NO_BOOK, confidence_floor: float = CONFIDENCE_FLOOR) -> None:
+        self._book = book
         self._confidence_floor = confidence_floor
 
     def initial(self) -> SeriesMemory:
         return SeriesMemory()
 
     def step(self, state: SeriesMemory, value: MetricSummary, *, is_late: bool) -> Iterator[JudgedMetric]:
-        detector = self._make_detector(state.detector)
+        judge = _Judge(self._book, state, value)
         for part in value.slices:
             numbers = _numbers(state, value.series, part)
             number = math.fsum(sorted(numbers)) / len(numbers) if numbers else None
-            judgement = None
-            if number is not None:
-                observation = Observation(part.window_start_us, number)
-                judgement = detector.score_one(observation)
-                if is_late:
-                    judgement = _late_judgement(state, part.window_start_us, judgement)
-                else:
-                    detector.learn_one(observation, judgement)
-                    _remember(state, part.window_start_us, judgement)
+            judgement = None if number is None else judge.judge(part.window_start_us, number, is_late=is_late)
             row = _row(value, part, numbers, number, judgement)
             anomaly = None
             if judgement is not None and judgement.label == "anomalous" and not is_late:
-                anomaly = metric_anomaly(row, judgement, state.lasting, self._confidence_floor)
+                anomaly = judge.anomaly(row, judgement, self._confidence_floor)
             yield JudgedMetric(row, anomaly)
         if not is_late:
-            state.detector = detector.encode()
+            judge.keep()
+
+
+class _Judge:
+    """The detector of one series, as the operator's file has it, for the windows of one element."""
+
+    def __init__(self, book: BaselineBook, state: SeriesMemory, summary: MetricSummary) -> None:
+        series = summary.series
+        self._book, self._state, self._series = book, state, series
+        self._window_us = summary.window_seconds * MICROSECONDS
+        self._policy = signal_policy(book, series.tenant_id, series.service, f"metric.{series.metric_type}")
+        self._name = detector_of(self._policy, has_own=True)
+        self._detector: Detector | None = None
+        if state.detector_name != self._name:
+            state.detector, state.detector_name = b"", self._name
+        if self._name != OFF:
+            calendar = tenant_calendar(book, series.tenant_id)
+            with self._guarded():
+                self._detector = make_detector(
+                    self._name, self._policy.settings, state.detector or None, calendar
+                )
+
+    def judge(self, start_us: int, number: float, *, is_late: bool) -> Judgement | None:
+        """None where nothing is to be judged: in planned maintenance, or when the file turns it off."""
+        series, state = self._series, self._state
+        end_us = start_us + self._window_us
+        if maintenance_note(self._book, series.tenant_id, series.service, start_us, end_us) is not None:
+            return None
+        judgement = None
+        with self._guarded():
+            if self._detector is None:
+                return None
+            observation = Observation(start_us, number)
+            judgement = self._detector.score_one(observation)
+            if is_late:
+                return _late_judgement(state, start_us, judgement)
+            self._detector.learn_one(observation, judgement)
+            _remember(state, start_us, judgement)
+        return judgement
+
+    def anomaly(self, row: MetricWindow, judgement: Judgement, confidence_floor: float) -> Anomaly | None:
+        """The anomaly, unless the operator does not want this direction."""
+        is_up = judgement.baseline is None or (row.value or 0.0) >= judgement.baseline
+        if self._policy.direction not in {None, "both", "up" if is_up else "down"}:
+            return None
+        anomaly = metric_anomaly(row, judgement, self._state.lasting, confidence_floor, self._name)
+        most = self._policy.severity or anomaly.anomaly_severity
+        severity = min(anomaly.anomaly_severity, most, key=ANOMALY_SEVERITIES.index)
+        return msgspec.structs.replace(anomaly, anomaly_severity=severity)
+
+    def keep(self) -> None:
+        """Write the detector's memory into the state."""
+        with self._guarded():
+            self._state.detector = self._detector.encode() if self._detector else b""
+
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 - an operator's own code may raise anything
+            complain(self._name, type(error).__name__)
+            self._detector = None
 
 
 def _late_judgement(state: SeriesMemory, start_us: int, judgement: Judgement) -> Judgement:
@@ -232,7 +285,11 @@ def ledger_text(part: MetricSlice) -> str:
 
 
 def metric_anomaly(
-    row: MetricWindow, judgement: Judgement, lasting: int, confidence_floor: float = CONFIDENCE_FLOOR
+    row: MetricWindow,
+    judgement: Judgement,
+    lasting: int,
+    confidence_floor: float = CONFIDENCE_FLOOR,
+    detector: str = DETECTOR,
 ) -> Anomaly:
     """The anomaly of `row`, which `judgement` calls anomalous; `row.value` is a number.
 
@@ -244,7 +301,7 @@ def metric_anomaly(
     where = f" of {row.instance}" if row.instance else ""
     return Anomaly(
         anomaly_id=content_id(
-            row.tenant_id, row.service, "", DETECTOR, signal, row.series_id, row.window_start
+            row.tenant_id, row.service, "", detector, signal, row.series_id, row.window_start
         ),
         revision=row.revision,
         status="open",
@@ -254,7 +311,7 @@ def metric_anomaly(
         anomaly_type=anomaly_type_of(row),
         anomaly_severity=severity_of(judgement, lasting),
         description=f"{signal}{where}: {judgement.reason}",
-        detector=DETECTOR,
+        detector=detector,
         signal=signal,
         rules_version="",
         window_start=row.window_start,

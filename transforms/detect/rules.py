@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from transforms.detect.fields import EndpointView, PatternView
+from transforms.detect.findings import CONFIDENCE_FLOOR
 from transforms.detect.history import WindowHistory
 from transforms.detect.rule_compiling import CompiledBook, CompiledRule, compile_book, render_description
 from transforms.detect.rule_model import RuleBook
@@ -30,7 +31,6 @@ from transforms.elements import (
     content_id,
 )
 
-CONFIDENCE_FLOOR: Final = 0.7
 MAX_ANOMALIES_PER_RULE: Final = 20
 """Of one rule in one window; the first says how many more there were."""
 

@@ -20,7 +20,9 @@ from transforms.detect.baselines.seasons import Calendar
 from transforms.detect.deviations import Deviation
 from transforms.elements import MICROSECONDS, WindowSummary
 
-FIELD_DETECTOR: Final = "learned"
+OWN_DETECTOR: Final = "learned"
+"""Of signals whose values may be anything: fields and metrics."""
+
 FULL_STRENGTH: Final = 6.0
 """Strength of a score of 1; a score at the threshold has 1."""
 
@@ -38,9 +40,9 @@ class SingleState(msgspec.Struct, array_like=True, gc=False):
     alarms: int = 0
 
 
-def detector_of(policy: SignalPolicy, *, is_field: bool) -> str:
-    """The detector of a signal: fields have one of their own where the file says nothing else."""
-    return FIELD_DETECTOR if is_field and policy.detector == DEFAULT_DETECTOR else policy.detector
+def detector_of(policy: SignalPolicy, *, has_own: bool) -> str:
+    """The detector of a signal. Fields and metrics have their own where the file names no other one."""
+    return OWN_DETECTOR if has_own and policy.detector == DEFAULT_DETECTOR else policy.detector
 
 
 def judge_single(
@@ -67,7 +69,7 @@ def judge_single(
         detector.learn_one(observation, judgement)
         encoded = detector.encode()
     except Exception as error:  # noqa: BLE001 - an operator's own code may raise anything
-        _complain(detector_name, type(error).__name__)
+        complain(detector_name, type(error).__name__)
         memory.pop(name, None)
         return None
     state = known or SingleState(detector_name, encoded, summary.window_start_us)
@@ -80,8 +82,8 @@ def judge_single(
 
 
 @lru_cache(maxsize=1 << 10)
-def _complain(detector: str, error: str) -> None:
-    # Once for each kind: a detector that fails does so in every window.
+def complain(detector: str, error: str) -> None:
+    """Log that a detector failed; once for each kind, since it will do so in every window."""
     _LOGGER.error("detector %s raised %s: its signals begin anew", detector, error)
 
 

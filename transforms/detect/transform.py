@@ -10,12 +10,12 @@ import apache_beam as beam
 from apache_beam.transforms.window import TimestampedValue
 from apache_beam.utils.timestamp import Timestamp
 
-from transforms.detect.baselines.book import BaselineBook
-from transforms.detect.findings import make_anomaly
-from transforms.detect.history import NO_BOOK, TrackHistory, WindowHistory
-from transforms.detect.metrics import DetectorFactory, JudgedMetric, JudgeMetric, learned_detector
+from transforms.detect.baselines.book import NO_BOOK, BaselineBook
+from transforms.detect.findings import CONFIDENCE_FLOOR, make_anomaly
+from transforms.detect.history import TrackHistory, WindowHistory
+from transforms.detect.metrics import JudgedMetric, JudgeMetric
 from transforms.detect.rule_model import RuleBook, newest_book
-from transforms.detect.rules import CONFIDENCE_FLOOR, evaluate_rules
+from transforms.detect.rules import evaluate_rules
 from transforms.elements import Anomaly, MetricSummary, MetricWindow, WindowSummary
 from transforms.ordering import ProcessInOrder
 
@@ -77,10 +77,10 @@ class DetectMetricAnomalies(beam.PTransform):
     """
 
     confidence_floor: float = CONFIDENCE_FLOOR
-    make_detector: DetectorFactory = learned_detector
+    baselines: BaselineBook = NO_BOOK
 
     def expand(self, summaries: beam.PCollection) -> beam.pvalue.DoOutputsTuple:
-        step = JudgeMetric(self.make_detector, self.confidence_floor)
+        step = JudgeMetric(self.baselines, self.confidence_floor)
         part = beam.ParDo(_PartJudged()).with_output_types(MetricWindow, **{METRIC_ANOMALIES: Anomaly})
         return (
             summaries

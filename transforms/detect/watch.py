@@ -155,7 +155,7 @@ def _judge_singles(memory: ServiceBaselines, summary: WindowSummary, who: _Who) 
 
 
 def _single_detector(who: _Who, name: str) -> str:
-    return detector_of(signal_policy(*who, name), is_field=split_signal(name)[0] == FIELD)
+    return detector_of(signal_policy(*who, name), has_own=split_signal(name)[0] == FIELD)
 
 
 def _settings(who: _Who, name: str) -> LevelSettings:

@@ -98,6 +98,10 @@ class BaselineBook(msgspec.Struct, frozen=True):
         return hash(self.version)
 
 
+NO_BOOK: Final = BaselineBook()
+"""Nothing set by an operator: the defaults."""
+
+
 class SignalPolicy(msgspec.Struct, frozen=True):
     """How one signal is judged. `severity` is the highest that it may give.
 
