@@ -161,6 +161,7 @@ class PatternStats(msgspec.Struct, array_like=True, gc=False):
     exception: str = ""
     first_seen_us: int = 0  # event time of the pattern's first line ever; set by MergeShapes
     is_new: bool = False  # first seen in this window, and the service is past its learning time
+    revisions: dict[str, int] = {}  # lines by revision; empty where the window has only one, see summarize
 
 
 class RequestStats(msgspec.Struct, array_like=True, gc=False):
@@ -245,7 +246,7 @@ class WindowSummary(msgspec.Struct, array_like=True, gc=False):
     pattern_level: int = 0  # how far shapes were coarsened so that they fit
     principals: dict[int, int] = {}  # HyperLogLog registers, see transforms/summarize/distinct.py
     addresses: dict[int, int] = {}
-    revisions: dict[str, int] = {}
+    revisions: dict[str, int] = {}  # capped, see transforms/revisions.py
     instances: dict[int, int] = {}  # HyperLogLog registers
     traces: dict[str, TraceError] = {}
     deploys: list[DeployEvent] = []
