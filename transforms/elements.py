@@ -190,6 +190,11 @@ class DeployEvent(msgspec.Struct, frozen=True, array_like=True, gc=False):
     principal: str
 
 
+def deploy_id(tenant_id: str, service: str, event: DeployEvent) -> str:
+    """Id of a roll-out; who did it is left out, for that is redacted with a key that may change."""
+    return content_id(tenant_id, service, event.event_time_us, event.method_name, event.what)
+
+
 class LineKind(NamedTuple):
     """What a line must say to be counted, apart from its latency and the time of its receipt."""
 
@@ -377,6 +382,20 @@ class Anomaly(msgspec.Struct, frozen=True):
     detected_at: Annotated[Timestamp, _text("End of the window that showed it.")]
 
 
+class Deploy(msgspec.Struct, frozen=True):
+    """A roll-out of a service that an audit log reports. Table `deploys`."""
+
+    deploy_id: Annotated[str, _text("Hash of tenant, service, time, method and what was rolled out.")]
+    tenant_id: Annotated[str, _text("Tenant that it belongs to.")]
+    service: Annotated[str, _text("Service that was rolled out.")]
+    deployed_at: Annotated[Timestamp, _text("Event time of the audit log entry.")]
+    method_name: Annotated[str, _text("Method that the audit log names.")]
+    what: Annotated[str, _text("Image, revision or version, as far as the entry says; else the service.")]
+    principal: Annotated[str, _text("Who did it, redacted.")]
+    window_start: Annotated[Timestamp, _text("Start of the window that it falls in, event time.")]
+    revision: Annotated[int, _text("0 for the pane on time, higher for late panes; the last counts.")] = 0
+
+
 class DeadLetter(msgspec.Struct, frozen=True):
     """A payload that could not be used. Table `dead_letters`."""
 
@@ -413,6 +432,7 @@ TABLES: Final[dict[str, type[msgspec.Struct]]] = {
     "service_windows": ServiceWindow,
     "log_patterns": LogPattern,
     "anomalies": Anomaly,
+    "deploys": Deploy,
     "dead_letters": DeadLetter,
     "ledger": LedgerEntry,
 }
