@@ -14,6 +14,9 @@ from transforms.detect.deploy_memory import PatternCounts, PendingDeploy, is_mat
 from transforms.elements import WindowSummary
 
 MATERIAL_RATIO: Final = 3.0
+MATERIAL_ERRORS: Final = 0.02
+"""Share of errors below which only patterns speak: one failure makes several errors."""
+
 MIN_LINES: Final = 10
 """Lines since the deploy, below which nothing is said."""
 
@@ -137,7 +140,8 @@ class _Comparison:
             errors.after / deploy.lines_after,
             errors.after,
             deploy.lines_after,
-            has_grown=self._has_grown(errors, self._baseline.count(errors)),
+            has_grown=errors.after >= MATERIAL_ERRORS * deploy.lines_after
+            and self._has_grown(errors, self._baseline.count(errors)),
         )
         patterns = [change for item in deploy.patterns.items() if (change := self._change(*item)) is not None]
         patterns.sort(key=_importance)
@@ -149,7 +153,7 @@ class _Comparison:
 
     def _z(self, counts: PatternCounts, before: int) -> float:
         z = rate_change_z(counts.after, self._deploy.lines_after, before, self._baseline.lines)
-        return z if self._baseline.is_beside else z / math.sqrt(counts.spread / 100)
+        return z / math.sqrt(counts.spread / 100)
 
     def _has_grown(self, counts: PatternCounts, before: int) -> bool:
         """Whether it came significantly and materially more often, and was not on its way before."""

@@ -25,6 +25,9 @@ _KEPT_SINCE: Final = 20
 _KEPT_TEXTS: Final = 10
 _RECENT_WINDOWS: Final = 3
 _MOST_SPREAD: Final = 60_000
+_LEAST_SPREAD: Final = 100
+_LEAST_SPREAD_OF_ERRORS: Final = 200
+"""Two errors are taken to be one failure, which several patterns tell of."""
 
 
 class PatternCounts(msgspec.Struct, array_like=True, gc=False):
@@ -33,7 +36,7 @@ class PatternCounts(msgspec.Struct, array_like=True, gc=False):
     severity: int = 0
     before: int = 0
     before_errors: int = 0
-    spread: int = 100  # how unevenly they came before, in hundredths; 100 is chance, see `_spread`
+    spread: int = _LEAST_SPREAD  # how unevenly they come, in hundredths; 100 is chance, see `_spread`
     recent: int = 0  # thousandths of the lines that they surely were just before the deploy
     after: int = 0
     after_errors: int = 0
@@ -98,7 +101,7 @@ def remember_before(
         seen = [window.patterns.get(pattern_id) for window in windows]
         counts = [found.count if found else 0 for found in seen]
         severity = max(found.severity for found in seen if found)
-        patterns[pattern_id] = _counts_before(counts, lines, severity)
+        patterns[pattern_id] = _counts_before(counts, lines, _LEAST_SPREAD, severity)
         patterns[pattern_id].before_errors = sum(found.errors for found in seen if found)
     kept = sorted(patterns.items(), key=lambda item: _interest_before(item[1], total, item[0]))[:_KEPT_BEFORE]
     return PendingDeploy(
@@ -111,7 +114,7 @@ def remember_before(
         others=others,
         windows_before=len(windows),
         lines_before=total,
-        errors=_counts_before([window.errors for window in windows], lines, 0),
+        errors=_counts_before([window.errors for window in windows], lines, _LEAST_SPREAD_OF_ERRORS),
         patterns=dict(kept),
         texts=_texts_of([key for key, counts in kept if is_material(counts, total)], summary),
     )
@@ -127,12 +130,13 @@ def is_material(counts: PatternCounts, lines_before: int) -> bool:
     return not counts.is_bad and counts.before > 0 and counts.before >= MATERIAL_SHARE * lines_before
 
 
-def _counts_before(counts: list[int], lines: list[int], severity: int) -> PatternCounts:
-    return PatternCounts(severity, sum(counts), spread=_spread(counts, lines), recent=_recent(counts, lines))
+def _counts_before(counts: list[int], lines: list[int], least: int, severity: int = 0) -> PatternCounts:
+    spread = max(least, min(_MOST_SPREAD, _spread(counts, lines)))
+    return PatternCounts(severity, sum(counts), spread=spread, recent=_recent(counts, lines))
 
 
 def _spread(counts: list[int], lines: list[int]) -> int:
-    """Pearson's dispersion of `counts` among windows of `lines`, in hundredths, at least 100.
+    """Pearson's dispersion of `counts` among windows of `lines`, in hundredths.
 
     1 where each line is independent of the others; what comes in bursts has more, and its changes
     mean less by the root of it. Source: McCullagh & Nelder, Generalized Linear Models, 1989, 4.5.
@@ -143,7 +147,7 @@ def _spread(counts: list[int], lines: list[int]) -> int:
     pearson = sum(
         (count - share * among) ** 2 / (share * among) for count, among in zip(counts, lines, strict=True)
     )
-    return max(100, min(_MOST_SPREAD, round(100 * pearson / (len(counts) - 1))))
+    return round(100 * pearson / (len(counts) - 1))
 
 
 def _recent(counts: list[int], lines: list[int]) -> int:
