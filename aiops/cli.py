@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 
 from aiops import show
+from aiops.baselines import app as baselines_app
 from aiops.report.command import report
 from aiops.rules import app as rules_app
 from aiops.simulate.command import simulate
@@ -34,6 +35,7 @@ def run(context: typer.Context) -> None:
 app.add_typer(show.app, name="show", help="Show what a store holds.")
 app.command("report")(report)
 app.add_typer(rules_app, name="rules", help="Check rules, or try them on a store.")
+app.add_typer(baselines_app, name="baselines", help="Check a file on learned detection.")
 app.command("simulate")(simulate)
 
 

@@ -29,7 +29,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="JSON on standard output in
 DEFAULT_STORE: Final = "aiops.duckdb"
 TABLE_ROWS: Final = 50
 WIDE: Final = 120  # columns of a terminal from which a table shows more
-_JSON_COLUMNS: Final = frozenset({"severities", "statuses", "endpoints", "callers", "revisions", "ledger"})
+_JSON_COLUMNS: Final = frozenset(
+    {"severities", "statuses", "endpoints", "callers", "revisions", "fields", "ledger"}
+)
 
 
 def row_limit(limit: int | None, *, as_json: bool) -> int | None:

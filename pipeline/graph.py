@@ -10,7 +10,9 @@ import apache_beam as beam
 
 from pipeline.sinks import MakeRows, MakeWindowRows
 from transforms.coders import register_coders
-from transforms.detect.transform import DetectAnomalies
+from transforms.detect.baselines.book import BaselineBook
+from transforms.detect.history import NO_BOOK
+from transforms.detect.transform import DetectAnomalies, WatchServices
 from transforms.ledger.transform import CountDeadLetters, SumLedger
 from transforms.parse.settings import ParseSettings
 from transforms.parse.transform import ParseLogEntries
@@ -30,6 +32,7 @@ class GraphSettings:
     redact: RedactSettings
     summarize: SummarizeSettings
     confidence_floor: float
+    baselines: BaselineBook = NO_BOOK
 
 
 @dataclass(frozen=True)
@@ -55,14 +58,15 @@ def build_graph(
         | SummarizeWindows(settings.summarize)  # ((tenant, service), WindowSummary)
         | MergeShapes()
     )
-    anomalies = summaries | DetectAnomalies(rule_book, settings.confidence_floor)
+    histories = summaries | WatchServices(settings.baselines)  # ((tenant, service), WindowHistory)
+    anomalies = histories | DetectAnomalies(rule_book, settings.confidence_floor)
 
     ledger = parsed.ledger | SumLedger()
     dead_letters = redacted.dead_letters | CountDeadLetters()
     return Outputs(
         anomalies,
         rows={
-            "windows": summaries | MakeWindowRows(),
+            "windows": histories | MakeWindowRows(),
             "anomalies": anomalies | "AnomalyRows" >> MakeRows("anomalies"),
             "dead_letters": dead_letters | "DeadLetterRows" >> MakeRows("dead_letters"),
             "ledger": ledger | "LedgerRows" >> MakeRows("ledger"),

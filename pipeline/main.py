@@ -19,6 +19,7 @@ from apache_beam.runners.runner import PipelineResult, PipelineRunner
 from google.api_core.exceptions import GoogleAPICallError
 from google.auth.exceptions import GoogleAuthError
 
+from pipeline.baselines_source import read_baselines
 from pipeline.duckdb_store import StoreError, acquire_store, release_store
 from pipeline.graph import GraphSettings, build_graph
 from pipeline.options import OptionsError, Settings, parse_options
@@ -27,7 +28,7 @@ from pipeline.sinks import PublishAnomalies
 from pipeline.sources import InputError, ReadLogFiles, ReadLogMessages
 from pipeline.store import WriteToStore
 from transforms.elements import NANOSECONDS, SEVERITY_NUMBERS
-from transforms.parse.settings import ParseSettings
+from transforms.parse.settings import MeasuredField, ParseSettings
 from transforms.redact.settings import DEMO_MASTER_KEY, OperatorPattern, RedactSettings
 from transforms.summarize.transform import SummarizeSettings
 
@@ -43,7 +44,7 @@ def run(arguments: Sequence[str]) -> PipelineResult:
 def run_job(settings: Settings, options: PipelineOptions) -> PipelineResult:
     """Run the job until it has ended.
 
-    Raises OptionsError, InputError, StoreError, or what `read_rules` raises.
+    Raises OptionsError, InputError, StoreError, or what `read_rules` and `read_baselines` raise.
     """
     pipeline = beam.Pipeline(runner=choose_runner(settings), options=options)
     build_job(pipeline, settings)
@@ -74,7 +75,11 @@ def make_source(settings: Settings) -> beam.PTransform:
 
 
 def graph_settings(settings: Settings) -> GraphSettings:
-    """What the stages need of the options."""
+    """What the stages need of the options and of the files that they name.
+
+    Raises OptionsError, or what `read_baselines` raises.
+    """
+    book = read_baselines(settings.baselines)
     return GraphSettings(
         parse=ParseSettings(
             services=frozenset(settings.services),
@@ -83,10 +88,12 @@ def graph_settings(settings: Settings) -> GraphSettings:
             received_at_ns=settings.received_at_ns,
             now_ns=int(time.time()) * NANOSECONDS,
             trusted_tenant_field=settings.trusted_tenant_field,
+            fields=tuple(MeasuredField(field.name, field.path, field.service) for field in book.fields),
         ),
         redact=redact_settings(settings),
         summarize=SummarizeSettings(settings.window_seconds, drop_copies=settings.deduplicate == "exact"),
         confidence_floor=settings.confidence_floor,
+        baselines=book,
     )
 
 

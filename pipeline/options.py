@@ -125,6 +125,11 @@ class Settings(BaseModel):
         description="YAML file of rules (local or gs://) that add to or change the built-in ones. "
         "A running job takes changes of it within a minute.",
     )
+    baselines: Annotated[str, DETECT] = Field(
+        default="",
+        description="YAML file (local or gs://) on learned detection: calendars, maintenance, single "
+        "signals, numeric fields of lines. Read once, at the start; `aiops baselines check` explains it.",
+    )
     confidence_floor: Annotated[float, DETECT] = Field(
         default=0.7, ge=0, le=1, description="Anomalies below this confidence, 0 to 1, are kept, but marked."
     )
@@ -274,6 +279,7 @@ _METAVARS: Final = {
     "redaction_key_version": "N",
     "window_seconds": "N",
     "rules": "FILE",
+    "baselines": "FILE",
     "confidence_floor": "X",
     "store": "FILE",
     "anomaly_topic": "TOPIC",

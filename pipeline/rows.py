@@ -8,14 +8,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 from operator import itemgetter
+from types import MappingProxyType
+from typing import Final
 
 import orjson
 from msgspec.structs import astuple
 
+from transforms.detect.signals import Band
 from transforms.elements import (
     MICROSECONDS,
     SEVERITY_NAMES,
     Deploy,
+    FieldStats,
     LogPattern,
     PatternStats,
     RequestStats,
@@ -23,12 +27,18 @@ from transforms.elements import (
     WindowSummary,
     deploy_id,
 )
+from transforms.measures import MILLION, field_value
 from transforms.sketches import distinct_estimate, latency_quantile_us
 from transforms.summarize.health import health_score
 
+_NO_BANDS: Final[Mapping[str, Band]] = MappingProxyType({})
 
-def service_window_row(summary: WindowSummary) -> ServiceWindow:
-    """Row of `service_windows` for `summary`, whose patterns are merged (keyed by pattern_id)."""
+
+def service_window_row(summary: WindowSummary, bands: Mapping[str, Band] = _NO_BANDS) -> ServiceWindow:
+    """Row of `service_windows` for `summary`, whose patterns are merged (keyed by pattern_id).
+
+    `bands` say what learned detectors expected of it, by signal.
+    """
     return ServiceWindow(
         tenant_id=summary.tenant_id,
         service=summary.service,
@@ -56,9 +66,16 @@ def service_window_row(summary: WindowSummary) -> ServiceWindow:
         health_score=health_score(summary),
         severities=_json({severity_name(number): count for number, count in summary.severities.items()}),
         statuses=_json(summary.statuses),
+        fields=_json({name: _field_figures(stats) for name, stats in summary.fields.items()}),
         endpoints=_json({name: _request_figures(stats) for name, stats in summary.endpoints.items()}),
         callers=_json({name: _request_figures(stats) for name, stats in summary.callers.items()}),
         revisions=_json(summary.revisions),
+        bands=_json(
+            {
+                name: {"baseline": band.baseline, "low": band.low, "high": band.high}
+                for name, band in bands.items()
+            }
+        ),
         ledger=_json({minute * 60: counts for minute, counts in summary.ledger.items()}),
     )
 
@@ -113,6 +130,16 @@ def severity_name(number: int) -> str:
 def _request_figures(stats: RequestStats) -> dict[str, int | float | None]:
     p95 = _quantile_ms(stats.latency_bins, 0.95)
     return {"requests": stats.count, "errors": stats.errors, "latency_p95_ms": p95}
+
+
+def _field_figures(stats: FieldStats) -> dict[str, int | float]:
+    return {
+        "count": stats.count,
+        "mean": field_value(stats, "mean"),
+        "min": stats.smallest / MILLION,
+        "max": stats.largest / MILLION,
+        "p95": round(field_value(stats, "p95"), 6),
+    }
 
 
 def _quantile_ms(bins: dict[int, int], q: float) -> float | None:

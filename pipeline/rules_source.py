@@ -11,8 +11,6 @@ from typing import Any
 import apache_beam as beam
 import msgspec
 from apache_beam.coders import StrUtf8Coder
-from apache_beam.io.filesystem import BeamIOError
-from apache_beam.io.filesystems import FileSystems
 from apache_beam.runners.direct.direct_runner import BundleBasedDirectRunner
 from apache_beam.transforms.periodicsequence import PeriodicImpulse
 from apache_beam.transforms.timeutil import TimeDomain
@@ -21,33 +19,22 @@ from apache_beam.transforms.userstate import ReadModifyWriteStateSpec, TimerSpec
 from apache_beam.transforms.window import GlobalWindows
 from apache_beam.utils.timestamp import Timestamp
 
+from pipeline.operator_files import FileUnreadableError, read_operator_file
 from transforms.detect.rule_loading import RulesError, builtin_rules, load_rules
 from transforms.detect.rule_model import MAX_FILE_BYTES, RuleBook
 
 _LOGGER = logging.getLogger(__name__)
 
 
-class RulesUnreadableError(OSError):
-    """The rules file cannot be read."""
-
-
 def read_rules(path: str) -> RuleBook:
     """The rules of a local file or gs:// object; the built-in pack where `path` is empty.
 
-    Raises RulesUnreadableError, or RulesError with every problem in the file.
+    Raises FileUnreadableError, or RulesError with every problem in the file.
     """
     if not path:
         return builtin_rules()
-    try:
-        with FileSystems.open(path) as file:
-            content = file.read(MAX_FILE_BYTES + 1)
-    except (OSError, BeamIOError, ValueError) as error:
-        raise RulesUnreadableError(
-            f"The rules file {path} cannot be read ({type(error).__name__}): "
-            "check the path and the permissions, or leave --rules out for the built-in rules."
-        ) from error
-    # Bytes that are no UTF-8 become U+FFFD: they harm at most the rule that they stand in.
-    book = load_rules(content.decode("utf-8", "replace"), path)
+    text = read_operator_file(path, "rules file", "--rules", "the built-in rules", MAX_FILE_BYTES)
+    book = load_rules(text, path)
     return msgspec.structs.replace(book, loaded_at_us=time.time_ns() // 1000)
 
 
@@ -91,7 +78,7 @@ def _reread(path: str, known_version: str) -> RuleBook | None:
     """The book if it is a new one; None if it is the known one, or not usable, which is logged."""
     try:
         book = read_rules(path)
-    except RulesUnreadableError as error:
+    except FileUnreadableError as error:
         _LOGGER.warning("%s The rules in force stay.", error)
         return None
     except RulesError as error:

@@ -10,7 +10,8 @@ import msgspec
 from apache_beam.io.gcp.pubsub import PubsubMessage, WriteToPubSub
 
 from pipeline.rows import deploy_rows, log_pattern_rows, service_window_row
-from transforms.elements import Anomaly, WindowSummary
+from transforms.detect.history import WindowHistory
+from transforms.elements import Anomaly
 
 Row = tuple[str, msgspec.Struct]
 """(table name, row)"""
@@ -28,18 +29,18 @@ class MakeRows(beam.PTransform):
 
 @dataclass(eq=False)
 class MakeWindowRows(beam.PTransform):
-    """((tenant, service), WindowSummary) → Row of `service_windows`, `log_patterns` or `deploys`."""
+    """((tenant, service), WindowHistory) → Row of `service_windows`, `log_patterns` or `deploys`."""
 
-    def expand(self, summaries: beam.PCollection) -> beam.PCollection:
-        return summaries | "WindowRows" >> beam.FlatMapTuple(window_rows)
+    def expand(self, histories: beam.PCollection) -> beam.PCollection:
+        return histories | "WindowRows" >> beam.FlatMapTuple(window_rows)
 
 
-def window_rows(key: tuple[str, str], summary: WindowSummary) -> Iterator[Row]:  # noqa: ARG001
+def window_rows(key: tuple[str, str], history: WindowHistory) -> Iterator[Row]:  # noqa: ARG001
     """The row of the window, those of its patterns, and those of its deploys."""
-    yield "service_windows", service_window_row(summary)
-    for row in log_pattern_rows(summary):
+    yield "service_windows", service_window_row(history.summary, history.bands)
+    for row in log_pattern_rows(history.summary):
         yield "log_patterns", row
-    for deploy in deploy_rows(summary):
+    for deploy in deploy_rows(history.summary):
         yield "deploys", deploy
 
 

@@ -69,6 +69,8 @@ def service_window(
         "health_score": max(0.0, 100 - 300 * errors / lines) if lines else None,
         "severities": '{"ERROR":3,"INFO":597}',
         "statuses": '{"200":297,"500":3}',
+        "fields": "{}",
+        "bands": "{}",
         "endpoints": "{}",
         "callers": "{}",
         "revisions": "{}",

@@ -17,12 +17,13 @@ from apache_beam.testing.test_stream import TestStream
 from apache_beam.testing.util import assert_that
 from apache_beam.transforms.window import TimestampedValue
 
-from pipeline.rules_source import RulesUnreadableError, WatchRules, read_rules
+from pipeline.operator_files import FileUnreadableError
+from pipeline.rules_source import WatchRules, read_rules
 from transforms.coders import StructCoder, register_coders
 from transforms.detect.history import TrackHistory
 from transforms.detect.rule_loading import RulesError, builtin_rules, load_rules
 from transforms.detect.rules import evaluate_rules
-from transforms.detect.transform import DetectAnomalies
+from transforms.detect.transform import DetectAnomalies, WatchServices
 from transforms.elements import Anomaly, WindowSummary
 
 register_coders()
@@ -82,7 +83,13 @@ def test_over_bounded_input_the_job_finds_what_the_function_finds(repeat: int) -
     options = PipelineOptions([f"--direct_runner_bundle_repeat={repeat}"])
     with beam.Pipeline(runner=FnApiRunner(bundle_repeat=repeat), options=options) as root:
         rules = root | "Rules" >> beam.Create([book])
-        found = root | beam.Create(windows[::-1]) | beam.Map(timestamped) | DetectAnomalies(rules)
+        found = (
+            root
+            | beam.Create(windows[::-1])
+            | beam.Map(timestamped)
+            | WatchServices()
+            | DetectAnomalies(rules)
+        )
         assert_that(found, check)
 
 
@@ -100,6 +107,7 @@ def test_the_newest_rules_count() -> None:
             root
             | beam.Create([window(0, 15), window(1, 25)])
             | beam.Map(timestamped)
+            | WatchServices()
             | DetectAnomalies(rules)
         )
         assert_that(found, check)
@@ -144,7 +152,7 @@ def test_a_running_job_takes_new_rules(tmp_path: Path, caplog: pytest.LogCapture
     ):
         rules = root | "ReadRules" >> WatchRules(str(path), interval_seconds=60, streaming=True)
         windows = root | stream.advance_watermark_to_infinity() | beam.ParDo(_ChangeRules(path, changes))
-        _ = windows | DetectAnomalies(rules) | beam.ParDo(_Collect(out))
+        _ = windows | WatchServices() | DetectAnomalies(rules) | beam.ParDo(_Collect(out))
     least_one, least_two = (load_rules(RULES.format(least=least)).version for least in (1, 2))
     found = [line.split()[:2] for line in out.read_text().splitlines()]
     assert [minute for minute, _ in found] == ["3", "4", "5", "6", "7"]
@@ -162,7 +170,13 @@ def test_late_panes_withdraw_in_the_job(tmp_path: Path) -> None:
         stream = stream.add_elements([timestamped(value)]).advance_watermark_to(START_SECOND + watermark)
     with beam.Pipeline(runner=BundleBasedDirectRunner(), options=PipelineOptions(["--streaming"])) as root:
         rules = root | "Rules" >> beam.Create([load_rules(RULES.format(least=10))])
-        _ = root | stream.advance_watermark_to_infinity() | DetectAnomalies(rules) | beam.ParDo(_Collect(out))
+        _ = (
+            root
+            | stream.advance_watermark_to_infinity()
+            | WatchServices()
+            | DetectAnomalies(rules)
+            | beam.ParDo(_Collect(out))
+        )
     assert [line.split()[2] for line in out.read_text().splitlines()] == ["open", "withdrawn"]
 
 
@@ -173,7 +187,7 @@ def test_the_graph_for_dataflow_can_be_built(tmp_path: Path) -> None:
     root = beam.Pipeline(runner=FnApiRunner())
     rules = root | "ReadRules" >> WatchRules(str(path), streaming=True)
     assert not rules.is_bounded
-    _ = root | beam.Create([window(0, 1)]) | beam.Map(timestamped) | DetectAnomalies(rules)
+    _ = root | beam.Create([window(0, 1)]) | beam.Map(timestamped) | WatchServices() | DetectAnomalies(rules)
     assert "Reread" in str(root.to_runner_api())
 
 
@@ -183,6 +197,6 @@ def test_wrong_rules_stop_the_launch(tmp_path: Path) -> None:
     path.write_text("rules: [{name: a}]")
     with pytest.raises(RulesError, match="type is missing"):
         _ = beam.Pipeline(runner=FnApiRunner()) | WatchRules(str(path))
-    with pytest.raises(RulesUnreadableError, match="check the path"):
+    with pytest.raises(FileUnreadableError, match="check the path"):
         _ = beam.Pipeline(runner=FnApiRunner()) | WatchRules(str(tmp_path / "none.yaml"))
     assert read_rules("") == builtin_rules()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from operator import itemgetter
 
 import msgspec
 import pytest
@@ -57,6 +58,10 @@ entries = st.builds(
     retimed=st.booleans(),
     shape_id=st.sampled_from(["s1", "s2"]),
     shape=st.just("<*> shape"),
+    measures=st.lists(
+        st.tuples(st.sampled_from(["depth", "load"]), st.integers(-(1 << 62), 1 << 62)),
+        unique_by=itemgetter(0),
+    ).map(lambda measures: tuple(sorted(measures))),
 )
 
 

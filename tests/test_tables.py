@@ -11,7 +11,15 @@ import pytest
 
 from pipeline import tables
 from pipeline.rows import deploy_rows, log_pattern_rows, service_window_row, severity_name
-from transforms.elements import TABLES, DeployEvent, Example, PatternStats, RequestStats, WindowSummary
+from transforms.elements import (
+    TABLES,
+    DeployEvent,
+    Example,
+    FieldStats,
+    PatternStats,
+    RequestStats,
+    WindowSummary,
+)
 from transforms.sketches import latency_bin
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -123,6 +131,7 @@ def _summary() -> WindowSummary:
                 exception="E", first_seen_us=5, is_new=True,
             ),
         },
+        fields={"depth": FieldStats(2, 3_000_000, 0, 0, 3_000_000, {latency_bin(3_000_000): 1})},
         ledger={1: [9, 1], 0: [1, 0]},
         pane_index=2,
     )  # fmt: skip
@@ -137,6 +146,7 @@ def test_a_summary_becomes_a_service_window() -> None:
     assert (row.distinct_patterns, row.new_patterns) == (2, 1)
     assert row.severities == '{"ERROR":3,"INFO":7}'
     assert row.ledger == '{"0":[1,0],"60":[9,1]}'
+    assert row.fields == '{"depth":{"count":2,"max":3.0,"mean":1.5,"min":0.0,"p95":0.0}}'
     assert row.endpoints.startswith('{"GET /a":{"errors":3,"latency_p95_ms":null,"requests":3}')
 
 

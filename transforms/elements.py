@@ -72,6 +72,9 @@ def content_id(*parts: str | int) -> str:
     return digest.hexdigest()
 
 
+Measures = tuple[tuple[str, int], ...]
+"""Numeric fields of a line that an operator asked for: name and value in millionths, by name."""
+
 # --------------------------------------------------------------------- inside a bundle, mutable
 
 
@@ -122,6 +125,7 @@ class LogEntry(msgspec.Struct, gc=False):
     deploy: str = ""  # what an audit log says was rolled out (a revision or an image), else ""
     shape_id: str = ""  # set by MinePatterns
     shape: str = ""  # the masked line of that id, set by MinePatterns
+    measures: Measures = ()
 
 
 class LogBatch(msgspec.Struct, gc=False):
@@ -173,6 +177,20 @@ class RequestStats(msgspec.Struct, array_like=True, gc=False):
     latency_bins: dict[int, int] = {}  # DDSketch bins, see transforms/summarize/latency.py
 
 
+class FieldStats(msgspec.Struct, array_like=True, gc=False):
+    """Values of one numeric field in one window, in millionths. Mergeable; see transforms/measures.py.
+
+    The sum is sum_high * 2**62 + sum_low: encoded integers have 64 bits. Zeros are in no bin.
+    """
+
+    count: int
+    sum_low: int
+    sum_high: int
+    smallest: int
+    largest: int
+    bins: dict[int, int]  # DDSketch bins, those of negative values below 0
+
+
 class TraceError(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """The first error line of one kept trace in this service and window."""
 
@@ -216,6 +234,7 @@ class LineRecord(msgspec.Struct, array_like=True, gc=False):
     kind: bytes  # key into WindowSummary.line_kinds
     latency_us: int
     receipts: dict[int, int]  # receive minute (minutes since 1970) → copies received in it
+    measures: Measures = ()
 
 
 class WindowSummary(msgspec.Struct, array_like=True, gc=False):
@@ -259,6 +278,8 @@ class WindowSummary(msgspec.Struct, array_like=True, gc=False):
     pane_index: int = 0  # 0 on time, 1 and up for late panes that revise it, -1 for a gap filled in
     distinct_lines: dict[bytes, LineRecord] = {}  # identity → line; only with --deduplicate=exact
     line_kinds: dict[bytes, LineKind] = {}  # what `distinct_lines` refer to
+    merged_patterns: dict[str, str] = {}  # old pattern_id → the one it became part of; set by MergeShapes
+    fields: dict[str, FieldStats] = {}  # numeric fields that an operator asked for, by name
 
 
 # -------------------------------------------------------------------------- rows of the tables
@@ -303,9 +324,16 @@ class ServiceWindow(msgspec.Struct, frozen=True):
     ]
     severities: Annotated[str, _text("JSON object: lines by severity name.")]
     statuses: Annotated[str, _text("JSON object: lines by HTTP status.")]
+    fields: Annotated[
+        str, _text("JSON object: count, mean, min, max and p95 of the numeric fields of --baselines.")
+    ]
     endpoints: Annotated[str, _text("JSON object: requests, errors and p95 latency by endpoint.")]
     callers: Annotated[str, _text("JSON object: requests, errors and p95 latency by calling service.")]
     revisions: Annotated[str, _text("JSON object: lines by revision of the service.")]
+    bands: Annotated[
+        str,
+        _text("JSON object: what was expected, by signal (baseline, low, high); empty while learning."),
+    ]
     ledger: Annotated[
         str, _text("JSON object: receive minute (seconds since 1970) to [analyzed, duplicate].")
     ]

@@ -13,7 +13,7 @@ from typing import Final
 
 RELATIVE_ACCURACY: Final = 0.02
 _GAMMA: Final = (1 + RELATIVE_ACCURACY) / (1 - RELATIVE_ACCURACY)
-_LOG_GAMMA: Final = math.log(_GAMMA)
+LOG_GAMMA: Final = math.log(_GAMMA)
 
 HLL_PRECISION: Final = 10
 _REGISTERS: Final = 1 << HLL_PRECISION
@@ -27,21 +27,31 @@ def latency_bin(latency_us: int) -> int:
     Bin i holds (γ^(i-1), γ^i] with γ = 1.0408, so any value read back is within 2 %.
     Source: Masson, Rim & Lee, "DDSketch", VLDB 2019.
     """
-    return math.ceil(math.log(latency_us) / _LOG_GAMMA) if latency_us > 1 else 0
+    return math.ceil(math.log(latency_us) / LOG_GAMMA) if latency_us > 1 else 0
 
 
 def latency_quantile_us(bins: dict[int, int], q: float) -> float | None:
     """The `q` quantile (0 to 1) in microseconds, within 2 %; None without observations."""
-    total = sum(bins.values())
-    if not total:
-        return None
-    rank = q * (total - 1)
+    found = latency_quantiles_us(bins, (q,))
+    return found[0] if found else None
+
+
+def latency_quantiles_us(bins: dict[int, int], quantiles: tuple[float, ...]) -> list[float]:
+    """The values of `quantiles` (0 to 1, rising) in microseconds; empty without observations."""
+    last = sum(bins.values()) - 1
+    if last < 0:
+        return []
+    found: list[float] = []
     below = 0
-    index = 0
     for index in sorted(bins):
         below += bins[index]
-        if below > rank:
-            break
+        while len(found) < len(quantiles) and below > quantiles[len(found)] * last:
+            found.append(bin_value(index))
+    return found
+
+
+def bin_value(index: int) -> float:
+    """The value that a DDSketch bin stands for: within 2 % of all that it holds."""
     return 2 * math.pow(_GAMMA, index) / (_GAMMA + 1)
 
 

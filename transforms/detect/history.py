@@ -1,4 +1,8 @@
-"""The memory of a service: the windows before the one at hand, in the order of event time."""
+"""The memory of a service: the windows before the one at hand, in the order of event time.
+
+Rules look back on windows as they were; learned detectors have a memory of their own, which is kept
+beside them, so that both see each window once and in the same order.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +12,14 @@ from typing import Final
 
 import msgspec
 
-from transforms.detect.signals import HISTORY_WINDOWS, WindowSignals, compact, signals_of
+from transforms.detect.baselines.book import BaselineBook
+from transforms.detect.findings import Finding
+from transforms.detect.signals import HISTORY_WINDOWS, Band, WindowSignals, compact, signals_of
+from transforms.detect.watch import ServiceBaselines, watch_window
 from transforms.elements import MICROSECONDS, WindowSummary
+
+NO_BOOK: Final = BaselineBook()
+"""Nothing set by an operator: the defaults."""
 
 LATE_WINDOWS: Final = 70
 """Windows that a late pane may still revise: an hour of allowed lateness and ten minutes of late lines."""
@@ -23,11 +33,14 @@ class WindowHistory(msgspec.Struct):
 
     `previous` is what the last revision of the same window looked like when a late pane revises it,
     else None. `past` holds up to HISTORY_WINDOWS earlier windows, oldest first, as they were on time.
+    `findings` are those of learned detectors, `bands` what they expected of the window.
     """
 
     summary: WindowSummary
     previous: WindowSignals | None
     past: list[WindowSignals]
+    findings: list[Finding] = []
+    bands: dict[str, Band] = {}
 
 
 class ServiceMemory(msgspec.Struct):
@@ -35,16 +48,21 @@ class ServiceMemory(msgspec.Struct):
 
     windows: list[WindowSignals] = []
     revised: dict[int, WindowSignals] = {}
+    baselines: ServiceBaselines = msgspec.field(default_factory=ServiceBaselines)
 
 
 class TrackHistory:
     """Ordered step: WindowSummary → WindowHistory, one for each pane.
 
-    A late pane gets the same past as its window on time had, and changes nobody else's past.
+    A late pane gets the same past as its window on time had, and changes nobody else's past. It
+    teaches learned detectors nothing, nor do they judge it: what they found on time stands.
     """
 
     state_type = ServiceMemory
     output_type = WindowHistory
+
+    def __init__(self, book: BaselineBook = NO_BOOK) -> None:
+        self._book = book
 
     def initial(self) -> ServiceMemory:
         return ServiceMemory()
@@ -61,10 +79,12 @@ class TrackHistory:
         signals = compact(signals_of(value))
         if is_late or at < len(state.windows):
             state.revised[start_us] = signals
-        else:
-            state.windows.append(signals)
-            _forget(state)
-        yield WindowHistory(value, previous, past)
+            yield WindowHistory(value, previous, past, bands=on_time.bands if on_time else {})
+            return
+        findings, bands = watch_window(state.baselines, value, self._book)
+        state.windows.append(msgspec.structs.replace(signals, bands=bands))
+        _forget(state)
+        yield WindowHistory(value, previous, past, findings, bands)
 
 
 def _start(signals: WindowSignals) -> int:

@@ -51,7 +51,9 @@ def _read_condition(value: Value) -> str:
     return read_text(value, MAX_CONDITION_CHARACTERS)
 
 
-def _one_of(names: tuple[str, ...]) -> Callable[[Value], str]:
+def one_of(names: tuple[str, ...]) -> Callable[[Value], str]:
+    """A reader that takes these names and raises ReadError for anything else."""
+
     def read(value: Value) -> str:
         if value.content not in names:
             given = value.content if isinstance(value.content, str) else ""
@@ -61,7 +63,7 @@ def _one_of(names: tuple[str, ...]) -> Callable[[Value], str]:
     return read
 
 
-_read_level: Final = _one_of(ANOMALY_SEVERITIES)
+_read_level: Final = one_of(ANOMALY_SEVERITIES)
 
 
 def _read_ladder(value: Value) -> tuple[SeverityStep, ...]:
@@ -94,7 +96,7 @@ def _read_count(value: Value) -> int:
 
 
 def _read_log_severity(value: Value) -> int:
-    return SEVERITY_NUMBERS[_one_of(tuple(SEVERITY_NUMBERS))(value)]
+    return SEVERITY_NUMBERS[one_of(tuple(SEVERITY_NUMBERS))(value)]
 
 
 def _read_confidence(value: Value) -> float | str:
@@ -123,11 +125,11 @@ def _read_actions(value: Value) -> tuple[str, ...]:
 
 FIELD_READERS: Final[dict[str, tuple[str, Callable[[Value], Any]]]] = {
     "description": ("description", lambda value: read_text(value, 500)),
-    "type": ("type", _one_of(get_args(AnomalyType))),
+    "type": ("type", one_of(get_args(AnomalyType))),
     "severity": ("severity", _read_ladder),
     "when": ("when", _read_condition),
     "match": ("match", lambda value: read_text(value, 1_000)),
-    "per": ("per", _one_of(("pattern", "endpoint"))),
+    "per": ("per", one_of(("pattern", "endpoint"))),
     "over": ("over_seconds", read_seconds),
     "for": ("for_seconds", read_seconds),
     "repeat": ("repeat_seconds", read_seconds),

@@ -35,6 +35,14 @@ class PatternSignals(msgspec.Struct, frozen=True, array_like=True, gc=False):
     is_new: bool = False
 
 
+class Band(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What was expected of one signal in one window, in the unit that people read."""
+
+    baseline: float
+    low: float
+    high: float
+
+
 class WindowSignals(msgspec.Struct, array_like=True, gc=False):
     """One service's window in integers. Never changed once it is made; spans add them up."""
 
@@ -57,6 +65,7 @@ class WindowSignals(msgspec.Struct, array_like=True, gc=False):
     addresses: dict[int, int] = {}
     patterns: dict[str, PatternSignals] = {}
     endpoints: dict[str, RequestStats] = {}
+    bands: dict[str, Band] = {}  # by signal, those of learned detectors
 
     @property
     def window_us(self) -> int:

@@ -1,4 +1,4 @@
-"""DetectAnomalies: windows of services in, anomalies out."""
+"""WatchServices and DetectAnomalies: windows of services in, anomalies out."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 import apache_beam as beam
 
-from transforms.detect.history import TrackHistory, WindowHistory
+from transforms.detect.baselines.book import BaselineBook
+from transforms.detect.findings import make_anomaly
+from transforms.detect.history import NO_BOOK, TrackHistory, WindowHistory
 from transforms.detect.rule_model import RuleBook, newest_book
 from transforms.detect.rules import CONFIDENCE_FLOOR, evaluate_rules
 from transforms.elements import Anomaly, WindowSummary
@@ -15,8 +17,21 @@ from transforms.ordering import ProcessInOrder
 
 
 @dataclass(eq=False)
+class WatchServices(beam.PTransform):
+    """((tenant, service), WindowSummary) → ((tenant, service), WindowHistory), in the order of event time.
+
+    Each window comes with those before it, and with what learned detectors found in it.
+    """
+
+    baselines: BaselineBook = NO_BOOK
+
+    def expand(self, summaries: beam.PCollection) -> beam.PCollection:
+        return summaries | "TrackHistory" >> ProcessInOrder(TrackHistory(self.baselines), WindowSummary)
+
+
+@dataclass(eq=False)
 class DetectAnomalies(beam.PTransform):
-    """((tenant, service), WindowSummary) in the global window → Anomaly, with the window's timestamp.
+    """((tenant, service), WindowHistory) in the global window → Anomaly, with the window's timestamp.
 
     `rules` is a collection of RuleBook in the global window, of which the newest counts. It is read
     as a list, not as a singleton: runners differ in whether a new book replaces the ones before or
@@ -27,13 +42,9 @@ class DetectAnomalies(beam.PTransform):
     rules: beam.PCollection
     confidence_floor: float = CONFIDENCE_FLOOR
 
-    def expand(self, summaries: beam.PCollection) -> beam.PCollection:
-        return (
-            summaries
-            | "TrackHistory" >> ProcessInOrder(TrackHistory(), WindowSummary)
-            | "EvaluateRules"
-            >> beam.ParDo(_EvaluateRules(self.confidence_floor), books=beam.pvalue.AsList(self.rules))
-        )
+    def expand(self, histories: beam.PCollection) -> beam.PCollection:
+        detect = beam.ParDo(_EvaluateRules(self.confidence_floor), books=beam.pvalue.AsList(self.rules))
+        return histories | "EvaluateRules" >> detect.with_output_types(Anomaly)
 
 
 class _EvaluateRules(beam.DoFn):
@@ -45,4 +56,7 @@ class _EvaluateRules(beam.DoFn):
     def process(
         self, element: tuple[tuple[str, str], WindowHistory], books: Iterable[RuleBook]
     ) -> Iterator[Anomaly]:
-        yield from evaluate_rules(newest_book(books), element[1], self._confidence_floor)
+        _, history = element
+        yield from evaluate_rules(newest_book(books), history, self._confidence_floor)
+        for finding in history.findings:
+            yield make_anomaly(history.summary, finding, self._confidence_floor)

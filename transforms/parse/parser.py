@@ -23,6 +23,7 @@ from transforms.elements import (
 )
 from transforms.parse.audit import apply_proto
 from transforms.parse.endpoints import EndpointMasker
+from transforms.parse.measuring import FieldReader
 from transforms.parse.payloads import apply_json, apply_text, read_trace
 from transforms.parse.raw import RawEntry, RefusedPayload, decode_entry, decode_resource, read_label
 from transforms.parse.requests import apply_http_request, request_message, status_severity
@@ -52,6 +53,7 @@ class EntryParser:
         self._sources: dict[tuple[bytes, Labels, str], Source] = {}
         self._lateness_ns = settings.lateness_seconds * NANOSECONDS
         self._latest_ns = settings.now_ns + _FUTURE_NS
+        self._fields = FieldReader(settings.fields) if settings.fields else None
 
     def parse_batch(self, batch: PayloadBatch) -> LogBatch:
         """Entries, dead letters (still raw) and the ledger of a batch. Never raises for its content.
@@ -126,6 +128,8 @@ class EntryParser:
         self._apply_payload(entry, raw, source)
         if not tenant_id and self._settings.trusted_tenant_field:
             entry.tenant_id = self._trusted_tenant(payload, raw) or entry.tenant_id
+        if self._fields is not None:
+            entry.measures = self._fields.read(entry.service, raw)
         if may_hold_control(payload):
             sanitize_entry(entry)
         return entry, is_late

@@ -16,6 +16,17 @@ FUTURE_SECONDS: Final = 300
 """A clock may be ahead of the receiver's by this much before its timestamps count as absurd."""
 
 
+class MeasuredField(msgspec.Struct, frozen=True, order=True):
+    """A numeric field that is read from lines of services that the glob `service` stands for.
+
+    `path` is dotted and begins with "jsonPayload.".
+    """
+
+    name: str
+    path: str
+    service: str = "*"
+
+
 class ParseSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Settings of ParseLogEntries; the same for the whole run, so that no bundle differs.
 
@@ -27,6 +38,8 @@ class ParseSettings(msgspec.Struct, frozen=True, kw_only=True):
     `trusted_tenant_field` is a dotted path such as `labels.tenant`,
     `resource.labels.namespace_name` or `jsonPayload.tenant` that the operator trusts to name
     the tenant. Empty trusts no field that a log's writer controls.
+
+    `fields` become the measures of a line, by name; without any, nothing is looked for.
     """
 
     services: frozenset[str] = frozenset()
@@ -36,6 +49,7 @@ class ParseSettings(msgspec.Struct, frozen=True, kw_only=True):
     received_at_ns: int = YEAR_2000_NS
     now_ns: int = msgspec.field(default_factory=time.time_ns)
     trusted_tenant_field: str = ""
+    fields: tuple[MeasuredField, ...] = ()
 
     def __post_init__(self) -> None:
         if self.max_payload_bytes < 1:

@@ -57,17 +57,20 @@ def assign_patterns(
     Stats of the shapes of one pattern are merged. `first_seen_us` is the start of the first window
     that had the pattern. A late pane changes nothing in `state`, and so does a window whose shapes
     were coarsened: what they do not share with known patterns keeps its shape_id as pattern_id.
-    Trace errors are renamed alike. `summary` itself is left as it was.
+    Trace errors are renamed alike. Patterns that this window merged into others are named in
+    `merged_patterns`. `summary` itself is left as it was.
     """
     texts = {shape_id: stats.text for shape_id, stats in summary.patterns.items()}
+    merged: dict[str, str] = {}
     if is_late or summary.pattern_level or not texts:
         owners = find_pattern_ids(state, texts)
     else:
         if state.started_us < 0:
             state.started_us = summary.window_start_us
-        owners = _learn(state, texts, summary.window_start_us)
+        owners, merged = _learn(state, texts, summary.window_start_us)
     return msgspec.structs.replace(
         summary,
+        merged_patterns=merged,
         patterns=_merge_stats(state, summary, owners, learning_seconds),
         traces={
             trace_id: msgspec.structs.replace(error, shape_id=owners.get(error.shape_id, error.shape_id))
@@ -99,8 +102,11 @@ def lineage(state: PatternState) -> dict[str, list[str]]:
     return covered
 
 
-def _learn(state: PatternState, texts: dict[str, str], now_us: int) -> dict[str, str]:
-    """The pattern_id of each shape in `texts` (shape_id → text) after learning from them."""
+def _learn(state: PatternState, texts: dict[str, str], now_us: int) -> tuple[dict[str, str], dict[str, str]]:
+    """The pattern_id of each shape in `texts` (shape_id → text) after learning from them.
+
+    And the patterns that became part of another one: old id → new id.
+    """
     unknown: defaultdict[_Delimiters, list[str]] = defaultdict(list)
     for shape_id in sorted(texts.keys() - state.shapes.keys()):
         unknown[split_words(texts[shape_id])[1]].append(shape_id)
@@ -118,7 +124,7 @@ def _learn(state: PatternState, texts: dict[str, str], now_us: int) -> dict[str,
     for pattern_id in owners.values():
         state.patterns[pattern_id].last_seen_us = now_us
     _forget(state, now_us)
-    return owners
+    return owners, {old: _final(merged, old) for old in sorted(merged)}
 
 
 def _adopt(

@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 
 from transforms.elements import MINUTE_NS, LineKind, LineRecord, LogEntry, WindowSummary
+from transforms.measures import count_measures
 from transforms.sketches import merge_sum
 from transforms.summarize.counting import count_lines
 
@@ -25,7 +26,8 @@ def list_lines(summary: WindowSummary, kind: LineKind, entries: list[LogEntry]) 
     kind_key = _digest(msgspec.msgpack.encode(kind), _KIND_BYTES)
     summary.line_kinds[kind_key] = kind
     for entry in entries:
-        record = LineRecord(kind_key, entry.latency_us, {entry.receive_time_ns // MINUTE_NS: 1})
+        receipts = {entry.receive_time_ns // MINUTE_NS: 1}
+        record = LineRecord(kind_key, entry.latency_us, receipts, entry.measures)
         merge_line(summary.distinct_lines, line_identity(entry), record)
 
 
@@ -38,12 +40,14 @@ def line_identity(entry: LogEntry) -> bytes:
 
 
 def merge_line(lines: dict[bytes, LineRecord], identity: bytes, other: LineRecord) -> None:
-    """Add `other` to `lines`; where copies disagree, the smallest kind and latency stand."""
+    """Add `other` to `lines`; where copies disagree, the smallest kind, latency and measures stand."""
     known = lines.get(identity)
     if known is None:
-        lines[identity] = LineRecord(other.kind, other.latency_us, dict(other.receipts))
+        lines[identity] = LineRecord(other.kind, other.latency_us, dict(other.receipts), other.measures)
         return
-    known.kind, known.latency_us = min((known.kind, known.latency_us), (other.kind, other.latency_us))
+    known.kind, known.latency_us, known.measures = min(
+        (known.kind, known.latency_us, known.measures), (other.kind, other.latency_us, other.measures)
+    )
     merge_sum(known.receipts, other.receipts)
 
 
@@ -63,6 +67,7 @@ def count_listed(summary: WindowSummary) -> WindowSummary:
             counts[1] += copies - analyzed
     for kind_key, values in sorted(latencies.items()):
         count_lines(summary, summary.line_kinds[kind_key], values)
+    count_measures(summary.fields, (record.measures for record in summary.distinct_lines.values()))
     summary.distinct_lines, summary.line_kinds = {}, {}
     return summary
 

@@ -21,6 +21,7 @@ from transforms.elements import (
     WindowSummary,
     content_id,
 )
+from transforms.measures import merge_fields
 from transforms.revisions import MAX_PATTERN_REVISIONS, MAX_REVISIONS, add_revisions
 from transforms.sketches import merge_max, merge_sum
 from transforms.summarize.counting import add_requests
@@ -66,6 +67,7 @@ def merge_summaries(into: WindowSummary, other: WindowSummary) -> WindowSummary:
     for identity, record in other.distinct_lines.items():
         merge_line(into.distinct_lines, identity, record)
     into.line_kinds.update(other.line_kinds)
+    merge_fields(into.fields, other.fields)
     _merge_names(into, other)
     return fit(into)
 
@@ -101,6 +103,8 @@ def sort_summary(summary: WindowSummary) -> WindowSummary:
     for pattern in summary.patterns.values():
         if len(pattern.revisions) > 1:
             pattern.revisions = dict(sorted(pattern.revisions.items()))
+    for field_stats in summary.fields.values():
+        field_stats.bins = dict(sorted(field_stats.bins.items()))
     for field in summary.__struct_fields__:
         value = getattr(summary, field)
         if isinstance(value, dict):

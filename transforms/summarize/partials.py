@@ -19,6 +19,7 @@ from transforms.elements import (
     TraceError,
     WindowSummary,
 )
+from transforms.measures import count_measures
 from transforms.sketches import distinct_add
 from transforms.summarize.counting import count_lines, is_error
 from transforms.summarize.deduplicate import list_lines
@@ -50,6 +51,8 @@ def summarize_entries(
     for summary, lines in partials.values():
         if not drop_copies:
             _count_receipts(summary, lines)
+            if measured := [entry.measures for entry in lines if entry.measures]:
+                count_measures(summary.fields, measured)
         _keep_samples(summary, lines)
     return [fit(summary) for _, (summary, _) in sorted(partials.items(), key=itemgetter(0))]
 

@@ -1,0 +1,91 @@
+"""From what a detector found to the Anomaly that people read: severity, confidence, words, evidence.
+
+One place for every learned detector. docs/baselines.md says what severity and confidence mean.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+import msgspec
+
+from transforms.elements import (
+    MICROSECONDS,
+    WARNING,
+    Anomaly,
+    AnomalyMetric,
+    AnomalySeverity,
+    AnomalyType,
+    Evidence,
+    WindowSummary,
+    content_id,
+)
+
+CONFIDENCE_FLOOR: Final = 0.7
+MOST_METRICS: Final = 5
+MOST_EVIDENCE: Final = 5
+MOST_EXAMPLES: Final = 3
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """What a detector has to say of one window of a service."""
+
+    detector: str
+    signal: str
+    anomaly_type: AnomalyType
+    severity: AnomalySeverity
+    confidence: float
+    description: str
+    metrics: list[AnomalyMetric]
+    endpoint: str = ""
+    pattern_ids: tuple[str, ...] = ()
+    actions: tuple[str, ...] = ()
+
+
+def make_anomaly(summary: WindowSummary, finding: Finding, confidence_floor: float) -> Anomaly:
+    """The anomaly of `finding` in the window of `summary`. Its id is that of design.md."""
+    window_end = summary.window_start_us + summary.window_seconds * MICROSECONDS
+    pattern_id = finding.pattern_ids[0] if finding.pattern_ids else ""
+    return Anomaly(
+        anomaly_id=content_id(
+            summary.tenant_id,
+            summary.service,
+            finding.endpoint,
+            finding.detector,
+            finding.signal,
+            pattern_id,
+            summary.window_start_us,
+        ),
+        revision=summary.pane_index,
+        status="open",
+        tenant_id=summary.tenant_id,
+        service=summary.service,
+        endpoint=finding.endpoint,
+        anomaly_type=finding.anomaly_type,
+        anomaly_severity=finding.severity,
+        description=finding.description,
+        detector=finding.detector,
+        signal=finding.signal,
+        rules_version="",
+        window_start=summary.window_start_us,
+        window_end=window_end,
+        confidence_score=finding.confidence,
+        below_confidence_floor=finding.confidence < confidence_floor,
+        metrics=finding.metrics[:MOST_METRICS],
+        evidence=list(_evidence(summary, finding.pattern_ids)),
+        recommended_actions=list(finding.actions),
+        gemini_analysis="",
+        detected_at=window_end,
+    )
+
+
+def _evidence(summary: WindowSummary, pattern_ids: Sequence[str]) -> Iterable[Evidence]:
+    """The patterns it is about, else those of warnings and errors, else the most frequent."""
+    patterns = summary.patterns
+    ids = [key for key in pattern_ids if key in patterns]
+    ids = ids or [key for key, stats in patterns.items() if stats.severity >= WARNING] or list(patterns)
+    ids.sort(key=lambda key: (-patterns[key].errors, -patterns[key].severity, -patterns[key].count, key))
+    for key in ids[:MOST_EVIDENCE]:
+        stats = patterns[key]
+        yield Evidence(key, stats.text, stats.count, list(stats.examples[:MOST_EXAMPLES]))
