@@ -15,7 +15,7 @@ from aiops.query import anomalies_to_match, open_store
 from aiops.report.command import write_report
 from aiops.run import run_command
 from aiops.show import anomalies as show_anomalies
-from aiops.show import ledger as show_ledger
+from aiops.show_ledger import ledger as show_ledger
 from aiops.simulate.config import SimulationConfig
 from aiops.simulate.generator import deliveries, truth
 from aiops.simulate.matching import FaultResult, MatchReport, match_faults

@@ -154,6 +154,20 @@ def find_patterns(store: DuckDBStore, filters: Filters, *, only_new: bool = Fals
     )
 
 
+def find_deploys(store: DuckDBStore, filters: Filters) -> Found:
+    """Roll-outs, the newest first."""
+    return _find(
+        store,
+        "current_deploys",
+        "deployed_at DESC, tenant_id, service, deploy_id",
+        [
+            *_common_conditions(store, filters, "deployed_at"),
+            ("service = $service", "service", filters.service),
+        ],
+        filters.limit,
+    )
+
+
 def find_dead_letters(store: DuckDBStore, filters: Filters) -> Found:
     """Dead letters, the most recently received first. `type` is a part of the reason or the stage."""
     return _find(

@@ -1,4 +1,4 @@
-"""Elements to rows: what a merged WindowSummary becomes in `service_windows` and `log_patterns`.
+"""Elements to rows: what a merged WindowSummary becomes in `service_windows`, `log_patterns` and `deploys`.
 
 Pure. JSON columns have sorted keys, so that the same summary gives the same bytes.
 """
@@ -12,17 +12,20 @@ from types import MappingProxyType
 from typing import Final
 
 import orjson
+from msgspec.structs import astuple
 
 from transforms.detect.signals import Band
 from transforms.elements import (
     MICROSECONDS,
     SEVERITY_NAMES,
+    Deploy,
     FieldStats,
     LogPattern,
     PatternStats,
     RequestStats,
     ServiceWindow,
     WindowSummary,
+    deploy_id,
 )
 from transforms.measures import MILLION, field_value
 from transforms.sketches import distinct_estimate, latency_quantile_us
@@ -98,6 +101,24 @@ def _log_pattern_row(summary: WindowSummary, pattern_id: str, stats: PatternStat
         is_new=stats.is_new,
         example=min(stats.examples, key=lambda example: example.order).message if stats.examples else "",
     )
+
+
+def deploy_rows(summary: WindowSummary) -> list[Deploy]:
+    """Rows of `deploys` for `summary`, in the order of time."""
+    return [
+        Deploy(
+            deploy_id=deploy_id(summary.tenant_id, summary.service, event),
+            tenant_id=summary.tenant_id,
+            service=summary.service,
+            deployed_at=event.event_time_us,
+            method_name=event.method_name,
+            what=event.what,
+            principal=event.principal,
+            window_start=summary.window_start_us,
+            revision=summary.pane_index,
+        )
+        for event in sorted(summary.deploys, key=astuple)
+    ]
 
 
 @cache

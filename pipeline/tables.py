@@ -28,6 +28,7 @@ TABLE_KEYS: Final[dict[str, tuple[str, ...]]] = {
     "log_patterns": ("tenant_id", "service", "window_start", "pattern_id"),
     "metric_windows": ("tenant_id", "service", "series_id", "window_start"),
     "anomalies": ("anomaly_id",),
+    "deploys": ("deploy_id",),
     "dead_letters": ("dead_letter_id",),
     "ledger": ("tenant_id", "source", "receive_minute"),
 }

@@ -13,6 +13,7 @@ from transforms.elements import (
     Anomaly,
     AnomalyMetric,
     DeadLetter,
+    Deploy,
     Evidence,
     Example,
     LedgerEntry,
@@ -174,6 +175,7 @@ def build_store(path: Path, minutes: int = 60) -> Path:
         store.append("ledger", ledger)
         store.append("anomalies", _shop_anomalies(minutes))
         store.append("log_patterns", _shop_patterns(minutes))
+        store.append("deploys", _shop_deploys())
         store.append(
             "dead_letters",
             [
@@ -288,6 +290,22 @@ def _shop_patterns(minutes: int) -> list[LogPattern]:
         )
     )
     return rows
+
+
+def _shop_deploys() -> list[Deploy]:
+    deploys = [
+        ("acme", "payments", 23, "europe-docker.pkg.dev/acme/shop/payments:v2.4.0", "<email:v1:0a1b2c3d4e>"),
+        ("acme", "checkout", 48, "checkout-00042-abc", "<email:v1:0a1b2c3d4e>"),
+        ("globex", "orders", 29, HOSTILE, HOSTILE),
+    ]
+    return [
+        Deploy(
+            deploy_id=content_id(tenant, service, minute), tenant_id=tenant, service=service,
+            deployed_at=time_us(minute) + 17, method_name="google.cloud.run.v1.Services.ReplaceService",
+            what=what, principal=principal, window_start=time_us(minute),
+        )
+        for tenant, service, minute, what, principal in deploys
+    ]  # fmt: skip
 
 
 def build_big_store(path: Path) -> Path:

@@ -55,6 +55,16 @@ def test_many_words_in_one_position_are_a_variable():
     assert (stats.text, stats.count) == ("login of <*> from <*>", len(USERS))
 
 
+def test_lines_by_revision_are_added_up_where_shapes_are_merged():
+    """A pattern has the lines of each revision that its shapes have, and the shapes keep theirs."""
+    window = summary(0, *logins(*USERS))
+    for number, stats in enumerate(window.patterns.values()):
+        stats.revisions = {"r1": 1} if number < 4 else {"r2": 1}
+    (stats,) = assign_patterns(PatternState(), window, is_late=False).patterns.values()
+    assert stats.revisions == {"r1": 4, "r2": 6}
+    assert {len(shape.revisions) for shape in window.patterns.values()} == {1}
+
+
 @pytest.mark.parametrize(
     "texts",
     [

@@ -100,6 +100,19 @@ def test_patterns_are_summed_over_windows(store: str) -> None:
     assert [(row["severity"], row["errors"], row["is_new"]) for row in new] == [("ERROR", 1_800, True)]
 
 
+def test_deploys_come_newest_first_and_say_what_and_by_whom(store: str) -> None:
+    """A roll-out is found by its service, with what came and who did it."""
+    rows = show_json("deploys", "--store", store)
+    assert [row["service"] for row in rows] == ["checkout", "orders", "payments"]
+    assert [row["service"] for row in show_json("deploys", "--store", store, "--since", "20m")] == [
+        "checkout"
+    ]
+    table = show("deploys", "--store", store, "--service", "payments", columns=160).output
+    assert "2026-01-01 10:23" in table
+    assert "payments:v2.4.0" in table
+    assert "<email:v1:0a1b2c3d4e>" in table
+
+
 def test_dead_letters_are_found_by_reason(store: str) -> None:
     """--type looks into the reason and the stage."""
     assert [
@@ -141,7 +154,7 @@ def test_the_ledger_table_names_the_minutes_that_do_not_balance(store: str) -> N
 
 # ----------------------------------------------------------------------------------- output
 
-COMMANDS = ("anomalies", "windows", "patterns", "dead-letters", "ledger")
+COMMANDS = ("anomalies", "windows", "patterns", "deploys", "dead-letters", "ledger")
 
 
 @pytest.mark.parametrize("columns", [80, 160])

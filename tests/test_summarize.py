@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from transforms.coarsening import LAST_ENDPOINT_LEVEL
 from transforms.elements import LogEntry, PatternStats, RequestStats, WindowSummary, content_id
+from transforms.revisions import MAX_PATTERN_REVISIONS, MAX_REVISIONS, OTHER_REVISIONS, add_revisions
 from transforms.sketches import distinct_estimate, latency_quantile_us
 from transforms.summarize.deduplicate import count_listed
 from transforms.summarize.gaps import FillGaps, ServiceMark
@@ -21,6 +22,7 @@ from transforms.summarize.merging import (
     MAX_SHAPES,
     MAX_TRACES,
     copy_summary,
+    drop_lone_revision,
     empty_summary,
     merge_summaries,
     sort_summary,
@@ -41,7 +43,7 @@ entries = st.builds(
     log_name=st.just("projects/acme/logs/stdout"),
     endpoint=st.sampled_from(["", "GET /cart", "POST /cart/{id}"]),
     instance=st.sampled_from(["", "pod-1", "pod-2"]),
-    revision=st.sampled_from(["", "r1", "r2"]),
+    revision=st.sampled_from(["", "r1", "r2", "r3"]),
     receive_time_ns=st.integers(START_NS, START_NS + 3 * MINUTE_NS),
     http_status=st.sampled_from([0, 200, 404, 503]),
     latency_us=st.integers(-1, 5_000_000),
@@ -132,6 +134,59 @@ def test_exact_deduplication_counts_like_off_where_there_are_no_copies(lines: li
     distinct = [line for line in lines if line.insert_id]
     if distinct:
         assert encoded(count_listed(one(distinct, drop_copies=True))) == encoded(one(distinct))
+
+
+@given(
+    st.lists(st.dictionaries(st.sampled_from("abcdefghijklmnop*"), st.integers(1, 9)), max_size=6),
+    st.randoms(use_true_random=False),
+    st.integers(1, 10),
+)
+def test_many_revisions_are_capped_alike_in_any_order_and_split(
+    parts: list[dict[str, int]], chance: random.Random, most: int
+) -> None:
+    """The same revisions keep their own count however parts were added, and no line is lost."""
+    forward: dict[str, int] = {}
+    for part in parts:
+        add_revisions(forward, part, most)
+    pieces: list[dict[str, int]] = [{}, {}]
+    for part in chance.sample(parts, len(parts)):
+        add_revisions(pieces[chance.randrange(2)], part, most)
+    add_revisions(pieces[0], pieces[1], most)
+    assert pieces[0] == forward
+    assert len(forward.keys() - {OTHER_REVISIONS}) <= most
+    assert sum(forward.values()) == sum(lines for part in parts for lines in part.values())
+    names = {name for part in parts for name in part} - {OTHER_REVISIONS}
+    if len(names) <= most:
+        assert forward.keys() - {OTHER_REVISIONS} == names
+
+
+def test_lines_are_counted_by_revision_for_each_pattern() -> None:
+    """A canary's lines can be told from those of the revision before, pattern by pattern."""
+    lines = [entry(revision="r1")] * 3 + [entry(revision="r2", shape_id="s2")] * 2 + [entry(revision="r2")]
+    summary = one(lines)
+    assert summary.revisions == {"r1": 3, "r2": 3}
+    assert {key: stats.revisions for key, stats in summary.patterns.items()} == {
+        "s1": {"r1": 3, "r2": 1},
+        "s2": {"r2": 2},
+    }
+    assert drop_lone_revision(summary) is summary
+
+
+def test_a_single_revision_is_not_repeated_for_each_pattern() -> None:
+    """What all lines have in common is said once, and the summary itself stays as it was."""
+    summary = one([entry(revision="r1"), entry(shape_id="s2")])
+    finished = drop_lone_revision(summary)
+    assert finished.revisions == {"r1": 1}
+    assert [stats.revisions for stats in finished.patterns.values()] == [{}, {}]
+    assert summary.patterns["s1"].revisions == {"r1": 1}
+
+
+def test_names_of_revisions_cannot_flood_a_summary() -> None:
+    """A writer who makes up a revision for each line gets a bounded number of them."""
+    summary = one([entry(revision=f"made-up-{number}") for number in range(500)])
+    assert len(summary.revisions) == MAX_REVISIONS + 1
+    assert len(summary.patterns["s1"].revisions) == MAX_PATTERN_REVISIONS + 1
+    assert sum(summary.patterns["s1"].revisions.values()) == sum(summary.revisions.values()) == 500
 
 
 def test_every_line_is_in_the_ledger_of_its_summary() -> None:

@@ -10,8 +10,16 @@ import pyarrow as pa
 import pytest
 
 from pipeline import tables
-from pipeline.rows import log_pattern_rows, service_window_row, severity_name
-from transforms.elements import TABLES, Example, FieldStats, PatternStats, RequestStats, WindowSummary
+from pipeline.rows import deploy_rows, log_pattern_rows, service_window_row, severity_name
+from transforms.elements import (
+    TABLES,
+    DeployEvent,
+    Example,
+    FieldStats,
+    PatternStats,
+    RequestStats,
+    WindowSummary,
+)
 from transforms.sketches import latency_bin
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -167,6 +175,22 @@ def test_patterns_become_rows_with_the_smallest_example() -> None:
         True,
     )
     assert (second.pattern_id, second.example, second.first_seen) == ("p2", "", 60_000_000)
+
+
+def test_deploys_become_rows_whose_id_does_not_depend_on_the_pane() -> None:
+    """A late pane, and a principal redacted with another key, revise the same row."""
+    summary = _summary()
+    summary.deploys = [
+        DeployEvent(61_000_000, "Replace", "v2", "<email:v1:1>"),
+        DeployEvent(60_500_000, "P", "", ""),
+    ]
+    early, late = deploy_rows(summary)
+    assert (early.deployed_at, late.deployed_at) == (60_500_000, 61_000_000)
+    assert (late.service, late.what, late.window_start, late.revision) == ("checkout", "v2", 60_000_000, 2)
+    assert early.deploy_id != late.deploy_id
+    summary.pane_index = 3
+    summary.deploys = [DeployEvent(61_000_000, "Replace", "v2", "<email:v2:9>")]
+    assert [row.deploy_id for row in deploy_rows(summary)] == [late.deploy_id]
 
 
 @pytest.mark.parametrize(

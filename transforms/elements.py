@@ -261,6 +261,7 @@ class PatternStats(msgspec.Struct, array_like=True, gc=False):
     exception: str = ""
     first_seen_us: int = 0  # event time of the pattern's first line ever; set by MergeShapes
     is_new: bool = False  # first seen in this window, and the service is past its learning time
+    revisions: dict[str, int] = {}  # lines by revision; empty where the window has only one, see summarize
 
 
 class RequestStats(msgspec.Struct, array_like=True, gc=False):
@@ -301,6 +302,11 @@ class DeployEvent(msgspec.Struct, frozen=True, array_like=True, gc=False):
     method_name: str
     what: str
     principal: str
+
+
+def deploy_id(tenant_id: str, service: str, event: DeployEvent) -> str:
+    """Id of a roll-out; who did it is left out, for that is redacted with a key that may change."""
+    return content_id(tenant_id, service, event.event_time_us, event.method_name, event.what)
 
 
 class LineKind(NamedTuple):
@@ -360,7 +366,7 @@ class WindowSummary(msgspec.Struct, array_like=True, gc=False):
     pattern_level: int = 0  # how far shapes were coarsened so that they fit
     principals: dict[int, int] = {}  # HyperLogLog registers, see transforms/summarize/distinct.py
     addresses: dict[int, int] = {}
-    revisions: dict[str, int] = {}
+    revisions: dict[str, int] = {}  # capped, see transforms/revisions.py
     instances: dict[int, int] = {}  # HyperLogLog registers
     traces: dict[str, TraceError] = {}
     deploys: list[DeployEvent] = []
@@ -530,6 +536,20 @@ class Anomaly(msgspec.Struct, frozen=True):
     detected_at: Annotated[Timestamp, _text("End of the window that showed it.")]
 
 
+class Deploy(msgspec.Struct, frozen=True):
+    """A roll-out of a service that an audit log reports. Table `deploys`."""
+
+    deploy_id: Annotated[str, _text("Hash of tenant, service, time, method and what was rolled out.")]
+    tenant_id: Annotated[str, _text("Tenant that it belongs to.")]
+    service: Annotated[str, _text("Service that was rolled out.")]
+    deployed_at: Annotated[Timestamp, _text("Event time of the audit log entry.")]
+    method_name: Annotated[str, _text("Method that the audit log names.")]
+    what: Annotated[str, _text("Image, revision or version, as far as the entry says; else the service.")]
+    principal: Annotated[str, _text("Who did it, redacted.")]
+    window_start: Annotated[Timestamp, _text("Start of the window that it falls in, event time.")]
+    revision: Annotated[int, _text("0 for the pane on time, higher for late panes; the last counts.")] = 0
+
+
 class DeadLetter(msgspec.Struct, frozen=True):
     """A payload that could not be used. Table `dead_letters`."""
 
@@ -571,6 +591,7 @@ TABLES: Final[dict[str, type[msgspec.Struct]]] = {
     "log_patterns": LogPattern,
     "metric_windows": MetricWindow,
     "anomalies": Anomaly,
+    "deploys": Deploy,
     "dead_letters": DeadLetter,
     "ledger": LedgerEntry,
 }

@@ -13,7 +13,7 @@ import typer
 from aiops.query import open_store
 from aiops.report.gather import gather_report
 from aiops.report.page import render_page
-from aiops.show import DEFAULT_STORE
+from aiops.show_output import DEFAULT_STORE
 from pipeline.duckdb_store import DuckDBStore
 
 

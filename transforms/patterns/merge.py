@@ -14,6 +14,7 @@ import msgspec
 
 from transforms.elements import MICROSECONDS, PatternStats, WindowSummary
 from transforms.patterns.generalize import Pattern, covers, find_merges, merge_patterns, split_words
+from transforms.revisions import MAX_PATTERN_REVISIONS, add_revisions
 
 MAX_PATTERNS: Final = 5_000
 """Patterns that a service's state holds; beyond it those are forgotten that were unseen the longest.
@@ -195,13 +196,16 @@ def _merge_stats(
         stats, pattern_id = summary.patterns[shape_id], owners[shape_id]
         into = merged.get(pattern_id)
         if into is None:
-            merged[pattern_id] = msgspec.structs.replace(stats, examples=list(stats.examples))
+            merged[pattern_id] = msgspec.structs.replace(
+                stats, examples=list(stats.examples), revisions=dict(stats.revisions)
+            )
             continue
         into.count += stats.count
         into.errors += stats.errors
         into.severity = max(into.severity, stats.severity)
         into.exception = min(filter(None, (into.exception, stats.exception)), default="")
         into.examples += stats.examples
+        add_revisions(into.revisions, stats.revisions, MAX_PATTERN_REVISIONS)
     learned_us = state.started_us + learning_seconds * MICROSECONDS
     for pattern_id, stats in merged.items():
         stats.examples = sorted(set(stats.examples), key=msgspec.structs.astuple)[:MAX_EXAMPLES]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from transforms.elements import ERROR, WARNING, LineKind, PatternStats, RequestStats, WindowSummary
+from transforms.revisions import MAX_PATTERN_REVISIONS, MAX_REVISIONS, count_revision
 from transforms.sketches import latency_bin, merge_sum
 
 SLOW_REQUEST_US: Final = 1_000_000
@@ -35,7 +36,7 @@ def count_lines(summary: WindowSummary, kind: LineKind, latencies_us: list[int])
     if kind.http_status:
         merge_sum(summary.statuses, {kind.http_status: lines})
     if kind.revision:
-        summary.revisions[kind.revision] = summary.revisions.get(kind.revision, 0) + lines
+        count_revision(summary.revisions, kind.revision, lines, MAX_REVISIONS)
     _count_pattern(summary, kind, lines, errors)
     _count_latencies(summary, kind, lines, errors, [latency for latency in latencies_us if latency >= 0])
 
@@ -45,6 +46,8 @@ def _count_pattern(summary: WindowSummary, kind: LineKind, lines: int, errors: i
     stats.count += lines
     stats.errors += errors
     stats.severity = max(stats.severity, kind.severity)
+    if kind.revision:
+        count_revision(stats.revisions, kind.revision, lines, MAX_PATTERN_REVISIONS)
 
 
 def _count_latencies(

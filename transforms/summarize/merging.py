@@ -22,6 +22,7 @@ from transforms.elements import (
     content_id,
 )
 from transforms.measures import merge_fields
+from transforms.revisions import MAX_PATTERN_REVISIONS, MAX_REVISIONS, add_revisions
 from transforms.sketches import merge_max, merge_sum
 from transforms.summarize.counting import add_requests
 from transforms.summarize.deduplicate import merge_line
@@ -55,8 +56,7 @@ def merge_summaries(into: WindowSummary, other: WindowSummary) -> WindowSummary:
         merge_sum(getattr(into, field), getattr(other, field))
     for field in ("principals", "addresses", "instances"):
         merge_max(getattr(into, field), getattr(other, field))
-    for revision, lines in other.revisions.items():
-        into.revisions[revision] = into.revisions.get(revision, 0) + lines
+    add_revisions(into.revisions, other.revisions, MAX_REVISIONS)
     for minute, (analyzed, duplicate) in other.ledger.items():
         counts = into.ledger.setdefault(minute, [0, 0])
         counts[0] += analyzed
@@ -84,10 +84,25 @@ def copy_summary(summary: WindowSummary) -> WindowSummary:
     return _DECODER.decode(_ENCODER.encode(summary))
 
 
+def drop_lone_revision(summary: WindowSummary) -> WindowSummary:
+    """`summary` without the revisions of its patterns where the window has fewer than two.
+
+    What the window says of its revision is then all there is to know. `summary` itself, which may
+    be revised by later lines, stays as it is.
+    """
+    if len(summary.revisions) > 1 or not any(stats.revisions for stats in summary.patterns.values()):
+        return summary
+    patterns = {key: msgspec.structs.replace(stats, revisions={}) for key, stats in summary.patterns.items()}
+    return msgspec.structs.replace(summary, patterns=patterns)
+
+
 def sort_summary(summary: WindowSummary) -> WindowSummary:
     """Put all dicts of `summary` in the order of their keys, in place: equal summaries, equal bytes."""
     for stats in (*summary.endpoints.values(), *summary.callers.values()):
         stats.latency_bins = dict(sorted(stats.latency_bins.items()))
+    for pattern in summary.patterns.values():
+        if len(pattern.revisions) > 1:
+            pattern.revisions = dict(sorted(pattern.revisions.items()))
     for field_stats in summary.fields.values():
         field_stats.bins = dict(sorted(field_stats.bins.items()))
     for field in summary.__struct_fields__:
@@ -121,12 +136,16 @@ def add_pattern(into: dict[str, PatternStats], key: str, other: PatternStats) ->
     """Add `other` to the stats of `key`; `other` is never shared with `into`."""
     stats = into.get(key)
     if stats is None:
-        into[key] = msgspec.structs.replace(other, examples=list(other.examples))
+        into[key] = msgspec.structs.replace(
+            other, examples=list(other.examples), revisions=dict(other.revisions)
+        )
         return
     stats.count += other.count
     stats.errors += other.errors
     stats.severity = max(stats.severity, other.severity)
     stats.exception = min(filter(None, (stats.exception, other.exception)), default="")
+    if other.revisions:
+        add_revisions(stats.revisions, other.revisions, MAX_PATTERN_REVISIONS)
     keep_example(stats, *other.examples)
 
 

@@ -15,7 +15,14 @@ from transforms.elements import MICROSECONDS, LogBatch, WindowSummary
 from transforms.ordering import ProcessInOrder
 from transforms.summarize.deduplicate import count_listed
 from transforms.summarize.gaps import FillGaps, ServiceMark
-from transforms.summarize.merging import copy_summary, empty_summary, fit, merge_summaries, sort_summary
+from transforms.summarize.merging import (
+    copy_summary,
+    drop_lone_revision,
+    empty_summary,
+    fit,
+    merge_summaries,
+    sort_summary,
+)
 from transforms.summarize.partials import summarize_entries
 from transforms.windowing import window_into
 
@@ -140,7 +147,7 @@ def _finish(merged: WindowSummary) -> WindowSummary:
     if merged.distinct_lines:
         # A late pane goes on with what was merged: what is counted here must not stay in it.
         merged = fit(count_listed(copy_summary(merged)))
-    return sort_summary(merged)
+    return drop_lone_revision(sort_summary(merged))
 
 
 class _NumberPanes(beam.DoFn):
