@@ -1,0 +1,47 @@
+"""What is remembered of the levels of a service: the rows of the bank's table, and the state around it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+STATE_VERSION: Final = 1
+
+
+class Row:
+    """Rows of the bank's table: one number of each signal. Times are microseconds since 1970."""
+
+    FIRST, SEEN, ALARM_AT, ALARMS, OPENED = range(5)
+    # What normal windows teach: sums that fade, then those of the hour under way, then a plain count.
+    VALUE, WEIGHT, TREND, TODAY, USUAL, SQUARES, WINDOWS, HOUR_VALUE, HOUR_WEIGHT, COUNT = range(5, 15)
+    # What abnormal windows teach: those of the hour under way, and sums that fade, perhaps the new normal.
+    ODD_VALUE, ODD_WEIGHT, NEW_VALUE, NEW_WEIGHT, NEW_USUAL = range(15, 20)
+    # Sums of deviations, and what they are made of since one of them left zero.
+    UP, DOWN, RUN_VALUE, RUN_EXPECTED, RUN_WEIGHT, RUN_WINDOWS = range(20, 26)
+    # The episode that is open.
+    EPISODE_WINDOWS, EPISODE_ABNORMAL, CALM = range(26, 29)
+    ROWS = 29
+
+
+TAUGHT: Final = slice(Row.VALUE, Row.COUNT + 1)
+NEW: Final = slice(Row.NEW_VALUE, Row.NEW_USUAL + 1)
+RUN: Final = slice(Row.RUN_VALUE, Row.RUN_WINDOWS + 1)
+SUMMED: Final = [Row.VALUE, Row.TREND, Row.NEW_VALUE]
+EPISODE: Final = slice(Row.NEW_VALUE, Row.CALM + 1)
+"""All that ends with an episode."""
+
+
+class BankState(msgspec.Struct, array_like=True, gc=False):
+    """All memory of one service's levels. Tables are little-endian doubles, a column for each name."""
+
+    version: int = STATE_VERSION
+    names: list[str] = []
+    numbers: bytes = b""
+    seasonal: list[str] = []
+    season: bytes = b""
+    newest_us: int = -1
+    hour: int = -1  # hours since 1970, UTC, in which the hour under way began
+    slot: int = -1  # its hour of the local week
+    half_hour: int = -1
+    around: bytes = b""  # of the season around it: see SeasonTable.around
