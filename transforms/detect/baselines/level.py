@@ -14,7 +14,7 @@ Two families of signals:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Final
 
@@ -23,7 +23,7 @@ import numpy as np
 from transforms.detect.baselines.decay import decay_factor
 from transforms.detect.baselines.interface import DAY_US, HOUR_US
 from transforms.detect.baselines.level_settings import LevelSettings, Vectors
-from transforms.detect.baselines.level_table import NEW, STATE_VERSION, SUMMED, BankState, Row
+from transforms.detect.baselines.level_table import NEW, STATE_VERSION, BankState, Row
 from transforms.detect.baselines.level_window import CALM, Judged, LevelWindow, Usual
 from transforms.detect.baselines.season_table import AROUND, COLUMNS, HALF_HOUR_US, Numbers, SeasonTable
 from transforms.detect.baselines.seasons import LONGEST_HOUR, Calendar
@@ -70,9 +70,10 @@ class LevelBank:
             state.around = b""
         state.names = self.names = [*state.names, *names]
 
-    def forget_signals(self, time_us: int) -> None:
-        """Drop the columns of signals that were not seen for FORGET_US."""
-        self._keep(self._table[Row.SEEN] >= time_us - FORGET_US)
+    def forget_signals(self, time_us: int, always: Collection[str] = ()) -> None:
+        """Drop the columns of signals that were not seen for FORGET_US, but not those named in `always`."""
+        is_kept = np.array([name in always for name in self.names], dtype=bool)
+        self._keep(is_kept | (self._table[Row.SEEN] >= time_us - FORGET_US))
 
     def _keep(self, keep: Numbers) -> None:
         if keep.all():
@@ -89,24 +90,45 @@ class LevelBank:
     def merge_signals(self, merged: Mapping[str, str]) -> None:
         """Of each pair of names (old to new), count what was learned of the old one to the new one.
 
-        For counts of parts over the same whole, which are not seasonal: patterns that became one.
+        For counts of parts over the same whole: patterns that became one. Of their hours, those of the new
+        one stay.
         """
-        places = {name: place for place, name in enumerate(self.names)}
+        state = self._state
         dropped = []
         for old, new in sorted(merged.items()):
-            if old not in places:
+            if old not in self.names or old == new:
                 continue
-            if new in places:
-                self._table[SUMMED, places[new]] += self._table[SUMMED, places[old]]
-                dropped.append(places[old])
+            if new in self.names:
+                self._add_up(self.names.index(new), self.names.index(old))
+                dropped.append(old)
             else:
-                self.names[places[old]] = new
-                places[new] = places.pop(old)
-        if dropped:
-            self._table = np.delete(self._table, dropped, axis=1)
-            gone = set(dropped)
-            self.names = [name for place, name in enumerate(self.names) if place not in gone]
-        self._state.names = self.names
+                state.names = self.names = [new if name == old else name for name in self.names]
+                state.seasonal = [new if name == old else name for name in state.seasonal]
+        self.drop_signals(dropped)
+
+    def _add_up(self, into: int, other: int) -> None:
+        """Let column `into` say what both columns together do: the sum of their rates."""
+        one, two = self._table[:, into].copy(), self._table[:, other].copy()
+        more, less = (one, two) if one[Row.WEIGHT] >= two[Row.WEIGHT] else (two, one)
+        for weight, values in ((Row.WEIGHT, [Row.VALUE, Row.TREND]), (Row.NEW_WEIGHT, [Row.NEW_VALUE])):
+            if less[weight] > 0:
+                more[values] += less[values] * (more[weight] / less[weight])
+        more[Row.FIRST], more[Row.SEEN] = (
+            min(one[Row.FIRST], two[Row.FIRST]),
+            max(one[Row.SEEN], two[Row.SEEN]),
+        )
+        self._table[:, into] = more
+
+    def follow_settings(self, settings: Sequence[LevelSettings]) -> None:
+        """Begin or forget the hours of signals whose `seasonal` has changed; all hours are seen anew."""
+        state = self._state
+        wanted = [name for name, setting in zip(self.names, settings, strict=True) if setting.seasonal]
+        rows = {name: row for name, row in zip(state.seasonal, self._season.numbers, strict=True)}
+        season = SeasonTable.empty(len(wanted))
+        for place, name in enumerate(wanted):
+            if name in rows:
+                season.numbers[place] = rows[name]
+        self._season, state.seasonal, state.around = season, wanted, b""
 
     def observe(
         self, time_us: int, values: Numbers, weights: Numbers, settings: Vectors, calendar: Calendar
@@ -120,7 +142,7 @@ class LevelBank:
         window = LevelWindow(self._table, settings, values, weights, self._usual(calendar, time_us), time_us)
         judged = window.judge()
         window.learn(judged)
-        self._state.newest_us = time_us
+        self._state.newest_us = max(time_us, self._state.newest_us)
         return judged
 
     def drop_signals(self, names: Iterable[str]) -> None:
@@ -132,7 +154,7 @@ class LevelBank:
         """Let a window pass of which nothing is to be learned, such as one of planned maintenance."""
         self._begin_hour(time_us, settings, calendar)
         self._decay(time_us, settings)
-        self._state.newest_us = time_us
+        self._state.newest_us = max(time_us, self._state.newest_us)
 
     def _decay(self, time_us: int, settings: Vectors) -> None:
         passed_us = max(0, time_us - self._state.newest_us) if self._state.newest_us >= 0 else 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 import numpy as np
@@ -28,11 +28,25 @@ class LevelSettings(msgspec.Struct, frozen=True):
     cautious_hours: float = 24.0  # for so long an alarm must be half as strong again
     adopt_hours: float = 24.0  # what was abnormal for so long is the new normal
 
+    def __post_init__(self) -> None:
+        for name in ("memory_minutes", "alarm_z", "alarm_sum", "least_spread"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be more than 0")
+
+
+CALM_SECONDS: Final = 300
+LEAST_CALM_WINDOWS: Final = 2
+
 
 class Vectors:
-    """The settings of a bank's signals, column by column."""
+    """The settings of a bank's signals, column by column, for windows of `window_seconds`.
 
-    def __init__(self, settings: Sequence[LevelSettings]) -> None:
+    Of all numbers that count windows, only those depend on their length which stand for a time: how long it
+    must be calm. The others (`learning_windows`, PRIOR_WINDOWS, RAREST) say how many observations something
+    takes, and so the same for windows of any length.
+    """
+
+    def __init__(self, settings: Sequence[LevelSettings], window_seconds: int = 60) -> None:
         def column(name: str) -> Any:
             return np.array([getattr(setting, name) for setting in settings], dtype=float)
 
@@ -44,6 +58,7 @@ class Vectors:
         self.least_variance = column("least_spread") ** 2
         self._memory_us = column("memory_minutes") * MINUTE_US
         self._fading: tuple[int, Numbers] = 0, np.ones(len(settings))
+        self.calm_windows = max(LEAST_CALM_WINDOWS, CALM_SECONDS // window_seconds)
         self.learning_windows = column("learning_windows")
         self.cautious_us = column("cautious_hours") * HOUR_US
         self.adopt_us = column("adopt_hours") * HOUR_US
@@ -52,6 +67,7 @@ class Vectors:
 
     def fading(self, passed_us: int) -> Numbers:
         """What is left of a level's sums after `passed_us`; nearly always asked for the same time."""
-        if self._fading[0] != passed_us:
-            self._fading = passed_us, np.exp(-passed_us / self._memory_us)
-        return self._fading[1]
+        known = self._fading  # threads share this object: look at it once
+        if known[0] != passed_us:
+            known = self._fading = passed_us, np.exp(-passed_us / self._memory_us)
+        return known[1]

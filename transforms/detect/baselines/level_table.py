@@ -27,7 +27,6 @@ class Row:
 TAUGHT: Final = slice(Row.VALUE, Row.COUNT + 1)
 NEW: Final = slice(Row.NEW_VALUE, Row.NEW_USUAL + 1)
 RUN: Final = slice(Row.RUN_VALUE, Row.RUN_WINDOWS + 1)
-SUMMED: Final = [Row.VALUE, Row.TREND, Row.NEW_VALUE]
 EPISODE: Final = slice(Row.NEW_VALUE, Row.CALM + 1)
 """All that ends with an episode."""
 

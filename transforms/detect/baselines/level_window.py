@@ -15,11 +15,12 @@ ALARM_MEMORY_US: Final = 14 * DAY_US
 DRIFT: Final = 1.0  # of each deviation, so much is taken for chance before it is summed
 CLIP: Final = 4.0  # one window adds at most so much to the sum
 CALM: Final = 2.0  # a window less off than this is calm
-CALM_WINDOWS: Final = 5  # an episode is over after so many calm windows
 PRIOR_EVENTS: Final = 10.0  # a day is as usual until so many events (or cases) say otherwise
 PRIOR_WINDOWS: Final = 10.0  # the spread is as chance has it until so many windows say otherwise
 RAREST: Final = 0.02  # events a window: what never happened may still happen so often
 BAND: Final = 3.0  # deviations to either side; what teaches is cut to it
+LEARNING_BAND: Final = 10.0  # so far a window of the learning time widens the spread, however absurd it is
+FADED: Final = 1e-6  # of a window's exposure: a level known from less is not known any longer
 SUSPICIOUS: Final = 0.5  # a window this close to an alarm teaches nothing
 FOREIGN: Final = 4.0  # the variance is so many times as large where only days of another kind are known
 CAUTION: Final = 1.5  # a young signal must be off so many times further
@@ -80,7 +81,7 @@ class LevelWindow:
         """How far the window is off, in units of what it usually is."""
         table, settings, weights = self.table, self.settings, self.weights
         events, total = settings.is_events, table[Row.WEIGHT]
-        known = total > 0
+        known = total > FADED
         divisor = np.where(known, total, 1.0)
         low, rate, high = self._expected_rates(divisor)
         exposure = np.where(events, weights, 1.0)
@@ -139,8 +140,9 @@ class LevelWindow:
         by_sum = np.maximum(up, down) / settings.alarm_sum
         is_up = np.where(by_window >= by_sum, self.z > 0, up > down)
         strength = np.zeros_like(self.z)
-        if ((np.maximum(by_window, by_sum) >= SUSPICIOUS) & ~learning).any():
-            strength = self._strength(by_window, by_sum) * ~learning
+        suspicious = (np.maximum(by_window, by_sum) >= SUSPICIOUS) & ~learning
+        if suspicious.any():  # mostly none is, and the rest need not be computed
+            strength = self._strength(by_window, by_sum) * suspicious
         alarms_before = table[Row.ALARMS].copy()
         if (strength >= 1.0).any() or table[Row.OPENED].any():
             self._follow_episodes(strength)
@@ -189,8 +191,9 @@ class LevelWindow:
         was_open = table[Row.OPENED] > 0
         is_new = (strength >= 1.0) & ~was_open
         is_calm = np.abs(self.z) < CALM
-        table[Row.CALM] = np.where(self.seen, np.where(is_calm, table[Row.CALM] + 1, 0.0), table[Row.CALM])
-        over = was_open & (table[Row.CALM] >= CALM_WINDOWS)
+        calm = np.where(self.seen, np.where(is_calm, table[Row.CALM] + 1, 0.0), table[Row.CALM])
+        table[Row.CALM] = calm * was_open
+        over = table[Row.CALM] >= self.settings.calm_windows
         table[EPISODE] *= ~over
         table[Row.OPENED] = np.where(over, 0.0, np.where(is_new, time_us, table[Row.OPENED]))
         faded = np.maximum(0.0, 1.0 - (time_us - table[Row.ALARM_AT]) / ALARM_MEMORY_US)
@@ -210,7 +213,7 @@ class LevelWindow:
         trusted = judged.learning | ~self.seen
         amount = np.where(trusted, self.values, _between(self.values, self.low, self.high)) * scale
         usual_amount = self.usual.center * weights
-        most = np.where(judged.learning, np.inf, BAND * self.spread)
+        most = np.where(judged.learning, LEARNING_BAND, BAND) * self.spread
         squares = np.minimum(np.abs(self.raw), most) ** 2
         weight = table[Row.WEIGHT] + weights
         level = (table[Row.VALUE] + amount) / np.where(weight > 0, weight, 1.0)
@@ -250,7 +253,7 @@ class LevelWindow:
             (Row.VALUE, value),
             (Row.WEIGHT, weight),
             (Row.TREND, value),
-            (Row.TODAY, value),
+            (Row.TODAY, value * self.usual.known),
             (Row.USUAL, usual),
         ):
             table[row] = np.where(proven, new, table[row])
@@ -267,7 +270,7 @@ def _deviance(counts: Numbers, expected: Numbers) -> Numbers:
     Source: McCullagh & Nelder, "Generalized Linear Models" (1989), 2.4.
     """
     mean = np.maximum(expected, RAREST)
-    surplus = counts * np.log(np.maximum(counts, 1e-300) / mean) - (counts - mean)
+    surplus = counts * np.log(np.where(counts > 0, counts, mean) / mean) - (counts - mean)
     return np.asarray(np.sign(counts - mean) * np.sqrt(np.maximum(0.0, 2.0 * surplus)))
 
 
