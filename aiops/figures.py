@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import Final
+from typing import Final, Literal
 
+Unit = Literal["count", "share", "ms"]
 _SHARES: Final = ("_rate", "_share", "_ratio")
 
 
@@ -16,19 +17,24 @@ def compact(value: float) -> str:
     return f"{value:.0f}" if value == int(value) or abs(value) >= 100 else f"{value:.1f}"
 
 
-def figure(value: float | None, name: str) -> str:
-    """A number of the metric `name`, in the unit that the name says; an en dash for none.
-
-    What follows the first dot of a learned signal's name is what it is about, not its unit.
-    """
-    if value is None or not math.isfinite(value):
-        return "–"
+def unit_of(name: str) -> Unit:
+    """The unit of the metric or signal `name`: what stands before its first dot, or else its end, says it."""
     endings = {name, name.partition(".")[0]}
     if any(ending.endswith(_SHARES) for ending in endings):
+        return "share"
+    return "ms" if any(ending.endswith("_ms") for ending in endings) else "count"
+
+
+def figure(value: float | None, name: str) -> str:
+    """A number of the metric `name`, in the unit that the name says; an en dash for none."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    unit = unit_of(name)
+    if unit == "share":
         return f"{100 * value:.3g} %"
-    if any(ending.endswith("_ms") for ending in endings):
+    if unit == "ms":
         return milliseconds(value)
-    return f"{value:,.4g}" if abs(value) < 1e4 else f"{value:,.0f}"
+    return f"{value:.3g}" if abs(value) < 999.5 else f"{value:,.0f}"
 
 
 def milliseconds(value: float | None) -> str:
@@ -36,6 +42,19 @@ def milliseconds(value: float | None) -> str:
     if value is None or not math.isfinite(value):
         return "–"
     return f"{value:.3g} ms" if value < 999.5 else f"{value / 1_000:.3g} s"
+
+
+def expected_words(baseline: float, low: float, high: float, unit: Unit) -> str:
+    """What was expected, and its band, with the unit once: "143 (116 to 177) ms"."""
+    scale, name = (100.0, " %") if unit == "share" else (1.0, "")
+    if unit == "ms":
+        scale, name = (0.001, " s") if high >= 1_000 else (1.0, " ms")
+    shown = [_short(scale * number) for number in (baseline, low, high)]
+    return f"{shown[0]} ({shown[1]} to {shown[2]}){name}"
+
+
+def _short(number: float) -> str:
+    return f"{number:.2g}" if abs(number) < 99.5 else compact(number)
 
 
 def against_expected(value: float, expected: float | None) -> str:

@@ -16,7 +16,9 @@ from aiops.cells import (
     LOG_STYLES,
     SEVERITY_STYLES,
     health_cell,
+    leading_metric,
     make_table,
+    metric_cells,
     number_cell,
     place_cells,
     place_names,
@@ -62,8 +64,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="JSON on standard output in
 DEFAULT_STORE: Final = "aiops.duckdb"
 _TABLE_ROWS: Final = 50
 _WIDE: Final = 120  # columns of a terminal from which a table shows more
+_WIDEST: Final = 140  # from which on it has numbers beside the words
 _JSON_COLUMNS: Final = frozenset(
-    {"severities", "statuses", "endpoints", "callers", "revisions", "fields", "ledger"}
+    {"severities", "statuses", "endpoints", "callers", "revisions", "fields", "bands", "ledger"}
 )
 
 
@@ -89,11 +92,14 @@ def anomalies(
     with open_store(store) as opened:
         found = find_anomalies(opened, filters, withdrawn=show_all)
     if as_json:
-        _print_json([_plain(row) for row in found.rows])
+        _print_json([_plain(row) | {"leading_metric": leading_metric(row)} for row in found.rows])
         return
     console = Console()
-    wide = console.width >= _WIDE
+    wide, widest = console.width >= _WIDE, console.width >= _WIDEST
     table = make_table("Time (UTC)", "Severity", *place_names(wide=wide), *(("Type",) if wide else ()))
+    if widest:
+        table.add_column("Value", justify="right", no_wrap=True)
+        table.add_column("Expected", overflow="fold")
     table.add_column("What happened", ratio=1, overflow="fold")
     if wide:
         table.add_column("Detector", overflow="fold")
@@ -104,9 +110,8 @@ def anomalies(
             [text_cell(row["anomaly_type"])] if wide else [],
         )
         more = [text_cell(row["detector"]), Text(f"{row['confidence_score']:.2f}")] if wide else []
-        table.add_row(
-            time, severity_cell(row), *place_cells(row, wide=wide), *kind, what_cell(row, wide=wide), *more
-        )
+        where, numbers = place_cells(row, wide=wide), metric_cells(row) if widest else []
+        table.add_row(time, severity_cell(row), *where, *kind, *numbers, what_cell(row, wide=wide), *more)
     _print(console, table, found, "anomalies", filters)
     if found.rows:
         counts = Counter(row["anomaly_severity"] for row in found.rows)

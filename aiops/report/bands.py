@@ -1,4 +1,4 @@
-"""One signal over time and the band in which it was expected: what is off, since when, what was learned. Pure."""
+"""One signal over time and the band in which it was expected: what is off, and what was learned. Pure."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
 
-from aiops.figures import compact, figure, milliseconds
+from aiops.figures import compact, expected_words, figure, milliseconds
 
-Unit = Literal["per_minute", "share", "ms", "plain"]
+Unit = Literal["per_minute", "count", "share", "ms"]
 
 LEAST_SHARE: Final = 0.05
 """A chart of a share reaches at least so far: one error in a thousand lines must not look like a fault."""
 
-CALM_BUCKETS: Final = 2
+CALM_BUCKETS: Final = 1
 """So many buckets within the band may lie between two that are off, and it is still one stretch."""
 
 
@@ -86,14 +86,8 @@ class Series:
         """What was expected of `point`: "143 (116 to 177) ms"; empty where nothing was."""
         if point.low is None or point.high is None or point.baseline is None:
             return ""
-        numbers, unit = (point.baseline, point.low, point.high), ""
-        if self.unit == "share":
-            numbers, unit = tuple(100 * number for number in numbers), " %"
-        elif self.unit == "ms":
-            scale, unit = (1_000, " s") if point.high >= 1_000 else (1, " ms")
-            numbers = tuple(number / scale for number in numbers)
-        baseline, low, high = (compact(n) if n >= 100 else f"{n:.2g}" for n in numbers)
-        return f"{baseline} ({low} to {high}){unit}"
+        unit = "count" if self.unit == "per_minute" else self.unit
+        return expected_words(point.baseline, point.low, point.high, unit)
 
 
 def learning_buckets(series: Series, others_until: int | None = None) -> int:

@@ -87,15 +87,18 @@ def _round_up(seconds: int, smallest: int) -> int:
 def line_path(values: Sequence[float | None], top: float, *, tolerance: float = 0.0) -> str:
     """SVG path through the middles of the buckets, broken where a value is missing.
 
-    Points that a straight line misses by at most `tolerance` hundredths of the height are left out.
+    A value without neighbors is drawn as wide as its bucket. Points that a straight line misses by at
+    most `tolerance` hundredths of the height are left out.
     """
-    return "".join(_stroke(_thinned(run, tolerance)) for run in _runs(values, top))
+    runs = _runs(values, top)
+    return "".join(_moves(_thinned(run if len(run) > 1 else _widened(run), tolerance)) for run in runs)
 
 
 def dots_path(values: Sequence[float | None], top: float, places: Iterable[int]) -> str:
     """SVG path of the buckets `places` alone: neighbors joined, a lone one a dot (with round ends)."""
     wanted = set(places)
-    return line_path([value if place in wanted else None for place, value in enumerate(values)], top)
+    runs = _runs([value if place in wanted else None for place, value in enumerate(values)], top)
+    return "".join(_moves(_thinned(run, 0.0)) if len(run) > 1 else f"{_moves(run)}h.01" for run in runs)
 
 
 def band_path(
@@ -160,10 +163,6 @@ def _thinned(run: list[tuple[int, int]], tolerance: float) -> list[tuple[int, in
             kept.add(furthest)
             spans += (start, furthest), (furthest, end)
     return [run[place] for place in sorted(kept)]
-
-
-def _stroke(run: list[tuple[int, int]]) -> str:
-    return _moves(run) if len(run) > 1 else f"{_moves(run)}h.01"
 
 
 def _moves(points: Sequence[tuple[int, int]]) -> str:

@@ -69,7 +69,9 @@ def gather_episodes(anomalies: Iterable[Row]) -> list[Episode]:
     groups: dict[tuple[str, ...], list[Row]] = {}
     for row in sorted(anomalies, key=lambda row: (row["window_start"], row["anomaly_id"])):
         groups.setdefault(tuple(row[name] for name in _SAME_EPISODE), []).append(row)
-    episodes = [_episode(run, runs[:place]) for runs in map(_runs, groups.values()) for place, run in enumerate(runs)]
+    episodes = [
+        _episode(run, runs[:place]) for runs in map(_runs, groups.values()) for place, run in enumerate(runs)
+    ]
     episodes.sort(key=lambda episode: (episode.tenant, episode.service, episode.worst_id))
     return sorted(episodes, key=lambda episode: episode.importance, reverse=True)
 

@@ -108,9 +108,7 @@ def gather_report(store: DuckDBStore, tenant: str | None = None, since: str | No
     known = find_anomalies(store, Filters(tenant=tenant, since=earlier), columns=EPISODE_COLUMNS).rows
     anomalies = [row for row in known if start is None or row["window_end"] > start]
     sure = [row for row in anomalies if not row["below_confidence_floor"]]
-    every_episode = [
-        episode for episode in gather_episodes(known) if start is None or episode.end > start
-    ]
+    every_episode = [episode for episode in gather_episodes(known) if start is None or episode.end > start]
     episodes = fair_share(every_episode, lambda episode: episode.tenant, MOST_EPISODES)
     worst = [episode.worst_id for episode in episodes]
     totals = store.query(
@@ -177,9 +175,10 @@ def _select_windows(store: DuckDBStore, tenant: str | None, start: datetime | No
 
 
 def _axis(store: DuckDBStore) -> tuple[TimeAxis | None, int, int]:
-    """Axis over the newest stretch without a gap of more than a day, the windows before it, a window's seconds.
+    """Axis over the newest stretch without a gap of more than a day.
 
-    One stray line of years ago must not squeeze today into a pixel.
+    Then the number of windows before it, and the length of a window in seconds. One stray line of years
+    ago must not squeeze today into a pixel.
     """
     times = store.query(
         "SELECT window_start AS start, max(window_end) AS last, count(*) AS windows "

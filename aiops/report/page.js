@@ -54,7 +54,7 @@
     per_minute: number,
     share: (percent) => `${Number(percent.toPrecision(3))} %`,
     ms: (ms) => (ms < 1000 ? `${number(ms)} ms` : `${(ms / 1000).toPrecision(3)} s`),
-    plain: (value) => String(value),
+    count: number,
   };
   const unpack = (packed) => { // see _packed in page.py
     let last;

@@ -26,6 +26,7 @@ from aiops.report.strips import (
     draw_episode,
     draw_strip,
     episode_facts,
+    lasting,
     metric_words,
     ranks_by_bucket,
     wash_stretches,
@@ -84,7 +85,9 @@ def render_page(data: ReportData, *, title: str, store_name: str, now: datetime)
     is_learned = any(
         series.first_band is not None for line in data.service_lines for series in line.series.values()
     )
-    charts = [_chart(line, data.axis, is_learned) for line in data.service_lines] if data.axis else []
+    charts = (
+        [_chart(line, data.axis, is_learned=is_learned) for line in data.service_lines] if data.axis else []
+    )
     return environment.get_template("page.html").render(
         data=data,
         title=title,
@@ -125,12 +128,10 @@ def _strip_data(series: Series) -> dict[str, str]:
 def _packed(values: Iterable[float | None], scale: int) -> str:
     """Three digits of each number, comma-separated; - for none, nothing for the same as before."""
     texts = ["-" if value is None else f"{value * scale:.3g}" for value in values]
-    return ",".join(
-        "" if place and text == texts[place - 1] else text for place, text in enumerate(texts)
-    )
+    return ",".join("" if place and text == texts[place - 1] else text for place, text in enumerate(texts))
 
 
-def _chart(line: ServiceLine, axis: TimeAxis, is_learned: bool) -> Chart:
+def _chart(line: ServiceLine, axis: TimeAxis, *, is_learned: bool) -> Chart:
     spans = [(axis.percent(episode.start), axis.percent(episode.end)) for _, episode in line.episodes]
     lanes = stack_lanes(spans, _LANES)
     markers = [
@@ -140,14 +141,14 @@ def _chart(line: ServiceLine, axis: TimeAxis, is_learned: bool) -> Chart:
     ]
     return Chart(
         line=line,
-        strips=_strips(line, axis, is_learned),
+        strips=_strips(line, axis, is_learned=is_learned),
         washes=wash_stretches(ranks_by_bucket(axis, (episode for _, episode in line.episodes))),
         markers=sorted(markers, key=lambda marker: marker.episode.importance),
         lanes=max(lanes, default=0) + 1,
     )
 
 
-def _strips(line: ServiceLine, axis: TimeAxis, is_learned: bool) -> list[Strip]:
+def _strips(line: ServiceLine, axis: TimeAxis, *, is_learned: bool) -> list[Strip]:
     """The strips of a service: lines always, the others where something was measured."""
     episodes = [episode for _, episode in line.episodes]
     cover = ranks_by_bucket(axis, episodes)
@@ -181,7 +182,9 @@ def _details(data: ReportData) -> list[Row]:
         row = _clip(found, in_full=budget > 0)
         budget -= len(escape(json.dumps(row, default=str, ensure_ascii=False)).encode("utf-8", "replace"))
         row["chart"] = draw_episode(episode, found["metrics"], around)
-        row["facts"] = episode_facts(episode, found["metrics"], around, data.end)
+        row["lasted"] = lasting(episode, found["metrics"], around, data.end)
+        known_since = around.known_since if around else None
+        row["facts"] = episode_facts(episode, row["lasted"], known_since, data.end)
         details.append(row)
     return details
 

@@ -65,6 +65,7 @@ SELECT number, place, 60 * sum(lines) / sum(seconds) AS per_minute,
     FILTER (p95.value IS NOT NULL) AS p95
 FROM points WHERE seconds > 0 GROUP BY number, place
 """
+_BAND: Final = ("baseline", "low", "high")
 _NUMBERS: Final = '{"baseline":"DOUBLE","low":"DOUBLE","high":"DOUBLE"}'
 _FORM: Final = f'{{"lines":{_NUMBERS},"error_rate":{_NUMBERS},"latency_p95_ms":{_NUMBERS}}}'
 
@@ -110,8 +111,7 @@ def _point(value: float | None, band: Row | None, most: float = _ENDLESS) -> Poi
     """Stored numbers as a point; what is not finite is as if it were not there."""
     if value is not None and not math.isfinite(value):
         value = None
-    numbers = [band[name] if band else None for name in ("baseline", "low", "high")]
-    if any(number is None or math.isnan(number) for number in numbers):
+    if band is None or any(band[name] is None or math.isnan(band[name]) for name in _BAND):
         return Point(value)
-    baseline, low, high = (min(max(0.0, number), most) for number in numbers)
+    baseline, low, high = (min(max(0.0, float(band[name])), most) for name in _BAND)
     return Point(value, baseline, min(low, high), max(low, high))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -60,7 +61,11 @@ class Wash:
 
 
 def draw_strip(
-    series: Series, axis: TimeAxis, cover: Sequence[int], about: Sequence[int], others_until: int | None = None
+    series: Series,
+    axis: TimeAxis,
+    cover: Sequence[int],
+    about: Sequence[int],
+    others_until: int | None = None,
 ) -> Strip:
     """Draw any signal that has a point for each bucket of `axis`.
 
@@ -95,12 +100,14 @@ def _words(series: Series, axis: TimeAxis, ranks: Sequence[int], learning: int) 
         return Words("", "–", "", "nothing measured", top, f"{series.title}: nothing measured")
     point, when = points[place], axis.say(axis.start_of(place))
     expected = series.expected(point)
-    why = f"expected {expected}" if expected else "still learning" if place < learning else "no band"
+    why = series.expected(point) and f"expected {series.expected(point)}"
+    if not why and (place < learning or series.first_band is not None):
+        why = "still learning" if place < learning else "not judged"
     off = sum(point.side != 0 for point in points)
     judged = sum(point.high is not None and point.value is not None for point in points)
     value = series.said(point.value)
     label = (
-        f"{series.title}: {'worst' if ranks[place] >= 0 else 'highest'} {value} at {when}, {why}; "
+        f"{series.title}: {'worst' if ranks[place] >= 0 else 'highest'} {value} at {when}{', ' if why else ''}{why}; "
         f"{f'{off} of {judged} points outside the band' if judged else 'no band yet'}"
     )
     return Words(_SEVERITIES.get(ranks[place], ""), value, when, why, top, label)
@@ -154,25 +161,28 @@ class EpisodeChart:
     point_seconds: int
 
 
-def draw_episode(episode: Episode, metrics: Sequence[Row], around: Surroundings | None) -> EpisodeChart | None:
+def draw_episode(
+    episode: Episode, metrics: Sequence[Row], around: Surroundings | None
+) -> EpisodeChart | None:
     """The chart of an episode's own signal; None where it has none or nothing was measured."""
     signal = charted_signal(episode, metrics)
     if around is None or signal is None or not around.series[signal].has_values:
         return None
-    ranks = [max(rank, -1) for rank in ranks_by_bucket(around.axis, [episode])]
-    if episode.under_floor:
-        ranks = [-1] * around.axis.buckets
+    ranks = ranks_by_bucket(around.axis, [episode])
     strip = draw_strip(
         around.series[signal], around.axis, ranks, ranks, learning_buckets(around.series["lines"])
     )
     return EpisodeChart(around.axis, strip, wash_stretches(ranks), around.axis.bucket_seconds)
 
 
-def episode_facts(
+def lasting(
     episode: Episode, metrics: Sequence[Row], around: Surroundings | None, data_end: datetime | None
-) -> list[tuple[str, str]]:
-    """Since when, how long and how often before, in words, as (question, answer)."""
-    start, end, is_open = episode.start, episode.end, False
+) -> tuple[datetime, datetime]:
+    """From when to when it lasted: what the anomalies say, and as long as the signal was outside its band.
+
+    A detector reports what lasts ever more rarely, so that its anomalies alone would make it too short.
+    """
+    start, end = episode.start, episode.end
     signal = charted_signal(episode, metrics)
     if around is not None and signal is not None:
         axis = around.axis
@@ -180,18 +190,26 @@ def episode_facts(
         for begin, stop in off_stretches(around.series[signal].points):
             if begin <= last and stop > first:
                 start, end = min(start, axis.start_of(begin)), max(end, axis.start_of(stop))
-                is_open = is_open or stop == axis.buckets
-    if data_end is not None:
-        end = min(end, data_end)
-        is_open = is_open or end == data_end
-    lasted = span_words((end - start).total_seconds())
+    return start, end if data_end is None else max(episode.end, min(end, data_end))
+
+
+def episode_facts(
+    episode: Episode,
+    lasted: tuple[datetime, datetime],
+    known_since: datetime | None,
+    data_end: datetime | None,
+) -> list[tuple[str, str]]:
+    """Since when, how long and how often before, in words, as (question, answer)."""
+    start, end = lasted
     times = f"{start:%H:%M}" if data_end and start.date() == data_end.date() else f"{start:%Y-%m-%d %H:%M}"
-    ended = "to the end of the data" if is_open and end == data_end else f"until {end:%H:%M}"
-    facts = [("Since", f"{times}, for {lasted}, {ended}")]
-    known = min(LOOK_BACK, start - around.known_since) if around else timedelta(0)
+    ended = "to the end of the data" if end == data_end else f"until {end:%H:%M}"
+    facts = [("Since", f"{times}, for {span_words((end - start).total_seconds())}, {ended}")]
+    known = min(LOOK_BACK, start - known_since) if known_since else timedelta(0)
     if episode.times_before and episode.last_before:
         often = "once" if episode.times_before == 1 else f"{episode.times_before} times"
-        facts.append(("Before", f"{often} in {LOOK_BACK.days} days, last {episode.last_before:%Y-%m-%d %H:%M}"))
+        facts.append(
+            ("Before", f"{often} in {LOOK_BACK.days} days, last {episode.last_before:%Y-%m-%d %H:%M}")
+        )
     elif known > timedelta(0):
         facts.append(("Before", f"never in the {span_words(known.total_seconds())} before it"))
     return facts
@@ -207,4 +225,6 @@ def metric_words(metric: Row) -> str:
         side = "below the band"
     elif high is not None or low is not None:
         side = "within the band"
+    if not math.isfinite(value):
+        return ""
     return ", ".join(part for part in (against_expected(value, metric["baseline"]), side) if part)
