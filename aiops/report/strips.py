@@ -100,16 +100,15 @@ def _words(series: Series, axis: TimeAxis, ranks: Sequence[int], learning: int) 
         return Words("", "–", "", "nothing measured", top, f"{series.title}: nothing measured")
     point, when = points[place], axis.say(axis.start_of(place))
     expected = series.expected(point)
-    why = series.expected(point) and f"expected {series.expected(point)}"
-    if not why and (place < learning or series.first_band is not None):
-        why = "still learning" if place < learning else "not judged"
+    why = f"expected {expected}" if expected else "still learning" if place < learning else ""
+    if not why and series.first_band is not None:
+        why = "not judged"
     off = sum(point.side != 0 for point in points)
     judged = sum(point.high is not None and point.value is not None for point in points)
     value = series.said(point.value)
-    label = (
-        f"{series.title}: {'worst' if ranks[place] >= 0 else 'highest'} {value} at {when}{', ' if why else ''}{why}; "
-        f"{f'{off} of {judged} points outside the band' if judged else 'no band yet'}"
-    )
+    said = ", ".join(filter(None, (f"{value} at {when}", why)))
+    judgement = f"{off} of {judged} points outside the band" if judged else "no band yet"
+    label = f"{series.title}: {'worst' if ranks[place] >= 0 else 'highest'} {said}; {judgement}"
     return Words(_SEVERITIES.get(ranks[place], ""), value, when, why, top, label)
 
 
