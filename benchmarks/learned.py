@@ -11,8 +11,8 @@ apart. With --keep, DIR/SEED gets the store and the truth: `calibration.py` read
 no job runs: DIR/SEED gets the merged windows and the truth, see `summaries.py`.
 
 At the default of 60 user requests a minute nearly every fault by day leaves dozens of lines, and a seed is
-about 1.8 million entries: a minute and a half of one core. Ten times the rate would hide what is hard in
-learned detection, small counts, and take ten times as long.
+about 2 million entries: two minutes of one core, 20 seeds on two cores 20 to 25 minutes. A higher rate
+would hide what is hard in learned detection, small counts, and take as many times as long.
 """
 
 from __future__ import annotations

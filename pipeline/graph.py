@@ -4,7 +4,7 @@ build the same graph.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import apache_beam as beam
 
@@ -12,13 +12,15 @@ from pipeline.sinks import MakeRows, MakeWindowRows
 from transforms.coders import register_coders
 from transforms.detect.baselines.book import BaselineBook
 from transforms.detect.history import NO_BOOK
-from transforms.detect.transform import DetectAnomalies, WatchServices
+from transforms.detect.transform import DetectAnomalies, DetectMetricAnomalies, WatchServices
 from transforms.ledger.transform import CountDeadLetters, SumLedger
+from transforms.metrics.settings import MetricSettings
+from transforms.metrics.transform import ParseMetrics, SummarizeMetrics
 from transforms.parse.settings import ParseSettings
 from transforms.parse.transform import ParseLogEntries
 from transforms.patterns.transform import MergeShapes, MinePatterns
 from transforms.redact.settings import RedactSettings
-from transforms.redact.transform import RedactLogBatches
+from transforms.redact.transform import RedactLogBatches, RedactMetricBatches
 from transforms.summarize.transform import SummarizeSettings, SummarizeWindows
 
 register_coders()
@@ -33,6 +35,7 @@ class GraphSettings:
     summarize: SummarizeSettings
     confidence_floor: float
     baselines: BaselineBook = NO_BOOK
+    metrics: MetricSettings = field(default_factory=MetricSettings)
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,7 @@ class Outputs:
 def build_graph(
     root: beam.Pipeline, source: beam.PTransform, rules: beam.PTransform, settings: GraphSettings
 ) -> Outputs:
-    """Apply the job to what `source` reads."""
+    """Apply the job to the logs that `source` reads."""
     payloads = root | "ReadLogs" >> source  # PayloadBatch
     rule_book = root | "ReadRules" >> rules
 
@@ -70,5 +73,30 @@ def build_graph(
             "anomalies": anomalies | "AnomalyRows" >> MakeRows("anomalies"),
             "dead_letters": dead_letters | "DeadLetterRows" >> MakeRows("dead_letters"),
             "ledger": ledger | "LedgerRows" >> MakeRows("ledger"),
+        },
+    )
+
+
+def build_metrics_graph(root: beam.Pipeline, source: beam.PTransform, settings: GraphSettings) -> Outputs:
+    """Apply the job to the metrics that `source` reads: beside the logs, and joined with them nowhere.
+
+    A Flatten would make the logs wait for the slower of both.
+    """
+    payloads = root | "ReadMetrics" >> source  # PayloadBatch
+
+    parsed = payloads | ParseMetrics(settings.metrics)  # MetricBatch
+    redacted = parsed.batches | RedactMetricBatches(settings.redact)  # no secret past this line
+    summaries = redacted.batches | SummarizeMetrics(settings.summarize.window_seconds)
+    judged = summaries | DetectMetricAnomalies(settings.confidence_floor)
+
+    ledger = parsed.ledger | "SumMetricLedger" >> SumLedger()
+    dead_letters = redacted.dead_letters | "CountMetricDeadLetters" >> CountDeadLetters()
+    return Outputs(
+        judged.metric_anomalies,
+        rows={
+            "metric_windows": judged.metric_windows | "MetricWindowRows" >> MakeRows("metric_windows"),
+            "metric_anomalies": judged.metric_anomalies | "MetricAnomalyRows" >> MakeRows("anomalies"),
+            "metric_dead_letters": dead_letters | "MetricDeadLetterRows" >> MakeRows("dead_letters"),
+            "metric_ledger": ledger | "MetricLedgerRows" >> MakeRows("ledger"),
         },
     )

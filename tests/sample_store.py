@@ -72,6 +72,7 @@ def service_window(
         "severities": '{"ERROR":3,"INFO":597}',
         "statuses": '{"200":297,"500":3}',
         "fields": "{}",
+        "bands": "{}",
         "endpoints": "{}",
         "callers": "{}",
         "revisions": "{}",

@@ -22,13 +22,12 @@ import msgspec
 import numpy as np
 
 from transforms.detect.baselines.decay import decay_factor
-from transforms.detect.baselines.interface import DAY_US, HOUR_US
+from transforms.detect.baselines.interface import DAY_US, HOUR_US, MINUTE_US
 from transforms.detect.baselines.season_table import AROUND, COLUMNS, HALF_HOUR_US, Numbers, SeasonTable
 from transforms.detect.baselines.seasons import LONGEST_HOUR, Calendar
 
 STATE_VERSION: Final = 1
 
-LEVEL_US: Final = 20 * 60 * 1_000_000  # memory of the level, and of how far a day is off the usual
 SPREAD_US: Final = DAY_US
 ALARM_MEMORY_US: Final = 14 * DAY_US
 FORGET_US: Final = 8 * DAY_US  # a signal that was not seen for so long is forgotten
@@ -39,7 +38,7 @@ CALM: Final = 2.0  # a window less off than this is calm
 CALM_WINDOWS: Final = 5  # an episode is over after so many calm windows
 PRIOR_EVENTS: Final = 10.0  # a day is as usual until so many events (or cases) say otherwise
 PRIOR_WINDOWS: Final = 10.0  # the spread is as chance has it until so many windows say otherwise
-RAREST: Final = 0.05  # events a window: what never happened may still happen so often
+RAREST: Final = 0.02  # events a window: what never happened may still happen so often
 BAND: Final = 3.0  # deviations to either side; what teaches is cut to it
 SUSPICIOUS: Final = 0.5  # a window this close to an alarm teaches nothing
 FOREIGN: Final = 4.0  # the variance is so many times as large where only days of another kind are known
@@ -52,6 +51,7 @@ class LevelSettings(msgspec.Struct, frozen=True):
     family: Literal["events", "amounts"] = "events"
     direction: Literal["up", "down", "both"] = "both"
     seasonal: bool = False
+    memory_minutes: float = 180.0  # of the level, and of how far a day is off the usual
     alarm_z: float = 6.0  # one window so many deviations off alarms
     alarm_sum: float = 12.0  # so does a sum of smaller ones (CUSUM, Page 1954)
     least_effect: float = 0.3  # a relative change below this does not matter, however sure it is
@@ -202,7 +202,7 @@ class LevelBank:
         `values` are events, or logarithms of amounts; `weights` are exposures, or cases.
         """
         self._begin_hour(time_us, settings, calendar)
-        self._decay(time_us)
+        self._decay(time_us, settings)
         window = _Window(self._table, settings, values, weights, self._usual(calendar, time_us), time_us)
         judged = window.judge()
         window.learn(judged)
@@ -217,12 +217,12 @@ class LevelBank:
     def skip(self, time_us: int, settings: Vectors, calendar: Calendar) -> None:
         """Let a window pass of which nothing is to be learned, such as one of planned maintenance."""
         self._begin_hour(time_us, settings, calendar)
-        self._decay(time_us)
+        self._decay(time_us, settings)
         self._state.newest_us = time_us
 
-    def _decay(self, time_us: int) -> None:
+    def _decay(self, time_us: int, settings: Vectors) -> None:
         passed_us = max(0, time_us - self._state.newest_us) if self._state.newest_us >= 0 else 0
-        level = decay_factor(passed_us, LEVEL_US)
+        level = settings.fading(passed_us)
         self._table[_Row.VALUE : _Row.USUAL + 1] *= level
         self._table[_NEW] *= level
         self._table[_Row.SQUARES : _Row.WINDOWS + 1] *= decay_factor(passed_us, SPREAD_US)
@@ -295,11 +295,19 @@ class Vectors:
         self.alarm_z, self.alarm_sum = column("alarm_z"), column("alarm_sum")
         self.grows, self.least_events = 1.0 + column("least_effect"), column("least_events")
         self.least_variance = column("least_spread") ** 2
+        self._memory_us = column("memory_minutes") * MINUTE_US
+        self._fading: tuple[int, Numbers] = 0, np.ones(len(settings))
         self.learning_windows = column("learning_windows")
         self.cautious_us = column("cautious_hours") * HOUR_US
         self.adopt_us = column("adopt_hours") * HOUR_US
         # A logarithm grows by log(1 + effect); to first order that is what 2 (g - 1) / (g + 1) gives.
         self.least_difference = 2 * (self.grows - 1) / (self.grows + 1)
+
+    def fading(self, passed_us: int) -> Numbers:
+        """What is left of a level's sums after `passed_us`; nearly always asked for the same time."""
+        if self._fading[0] != passed_us:
+            self._fading = passed_us, np.exp(-passed_us / self._memory_us)
+        return self._fading[1]
 
 
 class _Usual(NamedTuple):

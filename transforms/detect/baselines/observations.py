@@ -140,11 +140,16 @@ def _endpoint_latency(window: Window, name: str) -> _Observed:
 
 
 _NUMBERS: Final = {name: number for number, name in SEVERITY_NAMES.items()}
-_TRAFFIC: Final = LevelSettings(seasonal=True, least_effect=0.5)
-_DISTINCT: Final = LevelSettings(seasonal=True, least_effect=0.5, least_spread=1.2)
+_TRAFFIC: Final = LevelSettings(seasonal=True, least_effect=0.5, memory_minutes=20)
+_DISTINCT: Final = LevelSettings(seasonal=True, least_effect=0.5, least_spread=1.2, memory_minutes=20)
 _ERRORS: Final = LevelSettings(direction="up", least_effect=0.5)
 _LATENCY: Final = LevelSettings(
-    family="amounts", direction="up", seasonal=True, least_effect=0.3, least_spread=0.5
+    family="amounts",
+    direction="up",
+    seasonal=True,
+    least_effect=0.3,
+    least_spread=0.5,
+    memory_minutes=60,
 )
 _QUANTILE: Final = msgspec.structs.replace(_LATENCY, alarm_z=12.0)
 """A quantile over all endpoints jumps when their mix does: one window alone must be far off."""
