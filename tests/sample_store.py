@@ -76,7 +76,6 @@ def service_window(
         "endpoints": "{}",
         "callers": "{}",
         "revisions": "{}",
-        "bands": "{}",
         "ledger": orjson.dumps({str(START_SECONDS + minute * MINUTE): [lines, 0]}).decode(),
     }
     return ServiceWindow(**(values | changes))  # type: ignore[arg-type]
