@@ -11,6 +11,7 @@ import apache_beam as beam
 from pipeline.sinks import MakeRows, MakeWindowRows
 from transforms.coders import register_coders
 from transforms.detect.transform import DetectAnomalies, WatchServices
+from transforms.elements import MINUTE_US
 from transforms.ledger.transform import CountDeadLetters, SumLedger
 from transforms.parse.settings import ParseSettings
 from transforms.parse.transform import ParseLogEntries
@@ -30,6 +31,7 @@ class GraphSettings:
     redact: RedactSettings
     summarize: SummarizeSettings
     confidence_floor: float
+    snapshot_minutes: int = 60  # of event time between snapshots of what is learned; 0 for none
 
 
 @dataclass(frozen=True)
@@ -41,9 +43,13 @@ class Outputs:
 
 
 def build_graph(
-    root: beam.Pipeline, source: beam.PTransform, rules: beam.PTransform, settings: GraphSettings
+    root: beam.Pipeline,
+    source: beam.PTransform,
+    rules: beam.PTransform,
+    settings: GraphSettings,
+    warm_start: beam.PTransform | None = None,
 ) -> Outputs:
-    """Apply the job to what `source` reads."""
+    """Apply the job to what `source` reads, beginning with what was learned before (`warm_start`)."""
     payloads = root | "ReadLogs" >> source  # PayloadBatch
     rule_book = root | "ReadRules" >> rules
 
@@ -55,7 +61,9 @@ def build_graph(
         | SummarizeWindows(settings.summarize)  # ((tenant, service), WindowSummary)
         | MergeShapes()
     )
-    histories = summaries | WatchServices()  # ((tenant, service), WindowHistory)
+    learned = root | "ReadSnapshots" >> warm_start if warm_start else None
+    watch = WatchServices(settings.snapshot_minutes * MINUTE_US, learned)
+    histories = summaries | watch  # ((tenant, service), WindowHistory)
     anomalies = histories | DetectAnomalies(rule_book, settings.confidence_floor)
 
     ledger = parsed.ledger | SumLedger()

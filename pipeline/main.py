@@ -25,6 +25,7 @@ from pipeline.graph import GraphSettings, build_graph
 from pipeline.options import OptionsError, Settings, parse_options
 from pipeline.rules_source import WatchRules
 from pipeline.sinks import PublishAnomalies
+from pipeline.snapshot_files import ReadSnapshots, check_snapshots
 from pipeline.sources import InputError, ReadLogFiles, ReadLogMessages
 from pipeline.store import WriteToStore
 from transforms.elements import NANOSECONDS, SEVERITY_NUMBERS
@@ -44,7 +45,8 @@ def run(arguments: Sequence[str]) -> PipelineResult:
 def run_job(settings: Settings, options: PipelineOptions) -> PipelineResult:
     """Run the job until it has ended.
 
-    Raises OptionsError, InputError, StoreError, or what `read_rules` and `read_baselines` raise.
+    Raises OptionsError, InputError, StoreError, SnapshotFileError, or what `read_rules` and
+    `read_baselines` raise.
     """
     pipeline = beam.Pipeline(runner=choose_runner(settings), options=options)
     build_job(pipeline, settings)
@@ -61,7 +63,8 @@ def run_job(settings: Settings, options: PipelineOptions) -> PipelineResult:
 def build_job(pipeline: beam.Pipeline, settings: Settings) -> None:
     """The graph of the job with the sources and sinks that `settings` name."""
     rules = WatchRules(settings.rules, streaming=settings.is_streaming)
-    outputs = build_graph(pipeline, make_source(settings), rules, graph_settings(settings))
+    warm_start = make_warm_start(settings)
+    outputs = build_graph(pipeline, make_source(settings), rules, graph_settings(settings), warm_start)
     for name, rows in outputs.rows.items():
         _ = rows | f"Write {name}" >> WriteToStore(settings.store)
     if settings.anomaly_topic:
@@ -72,6 +75,14 @@ def make_source(settings: Settings) -> beam.PTransform:
     if settings.input_subscription:
         return ReadLogMessages(settings.input_subscription, settings.tenant)
     return ReadLogFiles(settings.input, settings.max_line_bytes, settings.tenant)
+
+
+def make_warm_start(settings: Settings) -> beam.PTransform | None:
+    """What the job begins with. Raises SnapshotFileError where a file cannot be used."""
+    if not settings.warm_start:
+        return None
+    check_snapshots(settings.warm_start, settings.window_seconds)
+    return ReadSnapshots(settings.warm_start, settings.window_seconds)
 
 
 def graph_settings(settings: Settings) -> GraphSettings:
@@ -93,6 +104,7 @@ def graph_settings(settings: Settings) -> GraphSettings:
         redact=redact_settings(settings),
         summarize=SummarizeSettings(settings.window_seconds, drop_copies=settings.deduplicate == "exact"),
         confidence_floor=settings.confidence_floor,
+        snapshot_minutes=settings.snapshot_minutes,
     )
 
 

@@ -27,6 +27,7 @@ TABLE_KEYS: Final[dict[str, tuple[str, ...]]] = {
     "service_windows": ("tenant_id", "service", "window_start"),
     "log_patterns": ("tenant_id", "service", "window_start", "pattern_id"),
     "anomalies": ("anomaly_id",),
+    "baselines": ("tenant_id", "service", "signal"),
     "dead_letters": ("dead_letter_id",),
     "ledger": ("tenant_id", "receive_minute"),
 }

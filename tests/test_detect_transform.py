@@ -83,7 +83,13 @@ def test_over_bounded_input_the_job_finds_what_the_function_finds(repeat: int) -
     options = PipelineOptions([f"--direct_runner_bundle_repeat={repeat}"])
     with beam.Pipeline(runner=FnApiRunner(bundle_repeat=repeat), options=options) as root:
         rules = root | "Rules" >> beam.Create([book])
-        found = root | beam.Create(windows[::-1]) | beam.Map(timestamped) | WatchServices() | DetectAnomalies(rules)
+        found = (
+            root
+            | beam.Create(windows[::-1])
+            | beam.Map(timestamped)
+            | WatchServices()
+            | DetectAnomalies(rules)
+        )
         assert_that(found, check)
 
 
@@ -101,7 +107,8 @@ def test_the_newest_rules_count() -> None:
             root
             | beam.Create([window(0, 15), window(1, 25)])
             | beam.Map(timestamped)
-            | WatchServices() | DetectAnomalies(rules)
+            | WatchServices()
+            | DetectAnomalies(rules)
         )
         assert_that(found, check)
 
@@ -163,7 +170,13 @@ def test_late_panes_withdraw_in_the_job(tmp_path: Path) -> None:
         stream = stream.add_elements([timestamped(value)]).advance_watermark_to(START_SECOND + watermark)
     with beam.Pipeline(runner=BundleBasedDirectRunner(), options=PipelineOptions(["--streaming"])) as root:
         rules = root | "Rules" >> beam.Create([load_rules(RULES.format(least=10))])
-        _ = root | stream.advance_watermark_to_infinity() | WatchServices() | DetectAnomalies(rules) | beam.ParDo(_Collect(out))
+        _ = (
+            root
+            | stream.advance_watermark_to_infinity()
+            | WatchServices()
+            | DetectAnomalies(rules)
+            | beam.ParDo(_Collect(out))
+        )
     assert [line.split()[2] for line in out.read_text().splitlines()] == ["open", "withdrawn"]
 
 
