@@ -60,8 +60,8 @@ Limit = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="JSON on standard output instead of a table.")]
 
 DEFAULT_STORE: Final = "aiops.duckdb"
-_TABLE_ROWS: Final = 50
-_WIDE: Final = 120  # columns of a terminal from which a table shows more
+TABLE_ROWS: Final = 50
+WIDE: Final = 120  # columns of a terminal from which a table shows more
 _JSON_COLUMNS: Final = frozenset(
     {"severities", "statuses", "endpoints", "callers", "revisions", "fields", "ledger"}
 )
@@ -89,10 +89,10 @@ def anomalies(
     with open_store(store) as opened:
         found = find_anomalies(opened, filters, withdrawn=show_all)
     if as_json:
-        _print_json([_plain(row) for row in found.rows])
+        print_json([_plain(row) for row in found.rows])
         return
     console = Console()
-    wide = console.width >= _WIDE
+    wide = console.width >= WIDE
     table = make_table("Time (UTC)", "Severity", *place_names(wide=wide), *(("Type",) if wide else ()))
     table.add_column("What happened", ratio=1, overflow="fold")
     if wide:
@@ -107,7 +107,7 @@ def anomalies(
         table.add_row(
             time, severity_cell(row), *place_cells(row, wide=wide), *kind, what_cell(row, wide=wide), *more
         )
-    _print(console, table, found, "anomalies", filters)
+    print_found(console, table, found, "anomalies", filters)
     if found.rows:
         counts = Counter(row["anomaly_severity"] for row in found.rows)
         shown = ", ".join(f"{counts[name]} {name}" for name in SEVERITY_STYLES if counts[name])
@@ -129,10 +129,10 @@ def windows(
     with open_store(store) as opened:
         found = find_windows(opened, filters)
     if as_json:
-        _print_json([_plain(row) for row in found.rows])
+        print_json([_plain(row) for row in found.rows])
         return
     console = Console()
-    wide = console.width >= _WIDE
+    wide = console.width >= WIDE
     table = make_table("Time (UTC)", *place_names(wide=wide))
     for name in ("Lines", "Errors", "Err %", *(("Warnings", "Requests", "p50 ms") if wide else ()), "p95 ms"):
         table.add_column(name, justify="right")
@@ -156,7 +156,7 @@ def windows(
             *end,
             health_cell(row["health_score"]),
         )
-    _print(console, table, found, "windows", filters)
+    print_found(console, table, found, "windows", filters)
 
 
 @app.command()
@@ -178,10 +178,10 @@ def patterns(
     with open_store(store) as opened:
         found = find_patterns(opened, filters, only_new=only_new)
     if as_json:
-        _print_json([_plain(row) for row in found.rows])
+        print_json([_plain(row) for row in found.rows])
         return
     console = Console()
-    wide = console.width >= _WIDE
+    wide = console.width >= WIDE
     table = make_table(*place_names(wide=wide))
     table.add_column("Lines", justify="right")
     table.add_column("Errors", justify="right")
@@ -195,7 +195,7 @@ def patterns(
         more = [time_cell(row["first_seen"], wide=True)] if wide else []
         where = place_cells(row, wide=wide)
         table.add_row(*where, f"{row['count']:,}", f"{row['errors']:,}", level, pattern, *more)
-    _print(console, table, found, "patterns", filters)
+    print_found(console, table, found, "patterns", filters)
 
 
 @app.command("dead-letters")
@@ -213,10 +213,10 @@ def dead_letters(
     with open_store(store) as opened:
         found = find_dead_letters(opened, filters)
     if as_json:
-        _print_json([_plain(row) for row in found.rows])
+        print_json([_plain(row) for row in found.rows])
         return
     console = Console()
-    wide = console.width >= _WIDE
+    wide = console.width >= WIDE
     table = make_table("Received (UTC)", "Tenant", *(("Stage",) if wide else ()), "Reason")
     table.add_column("Count", justify="right")
     if wide:
@@ -229,7 +229,7 @@ def dead_letters(
         payload = text_cell(row["payload"], 200 if wide else 80)
         received, where = time_cell(row["receive_minute"], wide=wide), text_cell(row["tenant_id"])
         table.add_row(received, where, *stage, reason_cell, f"{row['count']:,}", *size, payload)
-    _print(console, table, found, "dead letters", filters)
+    print_found(console, table, found, "dead letters", filters)
 
 
 @app.command()
@@ -248,20 +248,20 @@ def ledger(
     if as_json:
         shown = minutes[-limit:] if limit else minutes
         tenants = ledger_by_tenant(minutes)
-        _print_json({**totals, "tenants": tenants, "minutes": [_plain(minute) for minute in shown]})
+        print_json({**totals, "tenants": tenants, "minutes": [_plain(minute) for minute in shown]})
         return
     console = Console()
     if not minutes:
         console.print(_nothing("The ledger is empty", Filters(tenant=tenant, since=since)))
         return
-    wide = console.width >= _WIDE
+    wide = console.width >= WIDE
     table = _ledger_table("Tenant", wide=wide)
     for row in ledger_by_tenant(minutes):
         _add_ledger_row(table, text_cell(row["tenant_id"]), row)
     table.add_section()
     _add_ledger_row(table, Text("all", "bold"), totals)
     console.print(table)
-    _print_unbalanced(console, [minute for minute in minutes if not minute["balanced"]], limit or _TABLE_ROWS)
+    _print_unbalanced(console, [minute for minute in minutes if not minute["balanced"]], limit or TABLE_ROWS)
 
 
 def _ledger_table(*first: str, wide: bool) -> Table:
@@ -288,7 +288,7 @@ def _print_unbalanced(console: Console, minutes: list[Row], limit: int) -> None:
         "it with this table.",
         style="bold red",
     )
-    wide = console.width >= _WIDE
+    wide = console.width >= WIDE
     table = _ledger_table("Received (UTC)", wide=wide)
     for minute in minutes[:limit]:
         first = Text.assemble(
@@ -302,10 +302,10 @@ def _print_unbalanced(console: Console, minutes: list[Row], limit: int) -> None:
 
 
 def _limit(limit: int | None, *, as_json: bool) -> int | None:
-    return limit if limit is not None or as_json else _TABLE_ROWS
+    return limit if limit is not None or as_json else TABLE_ROWS
 
 
-def _print(console: Console, table: Table, found: Found, what: str, filters: Filters) -> None:
+def print_found(console: Console, table: Table, found: Found, what: str, filters: Filters) -> None:
     if not found.rows:
         console.print(_nothing(f"No {what}", filters))
         return
@@ -343,6 +343,6 @@ def _loads(text: str) -> object:
         return text
 
 
-def _print_json(value: object) -> None:
+def print_json(value: object) -> None:
     encoded = orjson.dumps(value, option=orjson.OPT_UTC_Z | orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
     sys.stdout.write(escape_json_text(encoded.decode()))
