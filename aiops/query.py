@@ -21,6 +21,7 @@ _NEWEST_EVENT: Final = """
 SELECT max(newest) AS newest FROM (
   SELECT max(window_end) AS newest FROM service_windows
   UNION ALL SELECT max(window_end) FROM anomalies
+  UNION ALL SELECT max(window_end) FROM metric_windows
   UNION ALL SELECT max(window_start) + INTERVAL 1 MINUTE FROM log_patterns)
 """
 _NEWEST_RECEIPT: Final = """
@@ -199,7 +200,7 @@ def find_ledger(store: DuckDBStore, filters: Filters) -> list[Row]:
     return _find(
         store,
         "ledger_balance",
-        "receive_minute, tenant_id",
+        "receive_minute, tenant_id, source",
         _common_conditions(store, filters, "receive_minute", _NEWEST_RECEIPT),
         None,
     ).rows
@@ -216,11 +217,22 @@ def sum_ledger(minutes: Iterable[Row]) -> Row:
 
 
 def ledger_by_tenant(minutes: Iterable[Row]) -> list[Row]:
-    """Totals of ledger minutes for each tenant, in the order of their names."""
-    tenants: dict[str, list[Row]] = {}
+    """Totals of ledger minutes for each tenant and source, in the order of their names."""
+    return _ledger_by(minutes, ("tenant_id", "source"))
+
+
+def ledger_by_source(minutes: Iterable[Row]) -> list[Row]:
+    """Totals of ledger minutes for each source: lines of logs and points of metrics are never added up."""
+    return _ledger_by(minutes, ("source",))
+
+
+def _ledger_by(minutes: Iterable[Row], columns: tuple[str, ...]) -> list[Row]:
+    groups: dict[tuple[str, ...], list[Row]] = {}
     for minute in minutes:
-        tenants.setdefault(minute["tenant_id"], []).append(minute)
-    return [{"tenant_id": tenant, **sum_ledger(tenants[tenant])} for tenant in sorted(tenants)]
+        groups.setdefault(tuple(minute[name] for name in columns), []).append(minute)
+    return [
+        {**dict(zip(columns, group, strict=True)), **sum_ledger(groups[group])} for group in sorted(groups)
+    ]
 
 
 # ----------------------------------------------------------------------------------- conditions

@@ -69,14 +69,15 @@ def run_command(arguments: list[str], console: Console) -> int:
 
 def _say_what_starts(settings: Settings, console: Console) -> None:
     if settings.is_streaming:
+        names = " and ".join(filter(None, (settings.input_subscription, settings.metrics_subscription)))
         console.print(
-            f"Reading {settings.input_subscription} into {settings.store}. Results of a minute come "
-            "once newer logs show that it is over. Ctrl-C stops.",
+            f"Reading {names} into {settings.store}. Results of a minute come "
+            "once newer ones show that it is over. Ctrl-C stops.",
             markup=False,
             highlight=False,
             soft_wrap=True,
         )
-    elif STDIN in settings.input and sys.stdin is not None and sys.stdin.isatty():
+    elif STDIN in settings.input + settings.metrics and sys.stdin is not None and sys.stdin.isatty():
         console.print("Reading standard input; Ctrl-D ends it.")
 
 

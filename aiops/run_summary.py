@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import shlex
-from typing import Any, Final
+from typing import Final
 
 from rich.console import Console
 from rich.text import Text
 
 from aiops.cells import SEVERITY_STYLES
 from aiops.text import one_line
-from pipeline.duckdb_store import DuckDBStore
+from pipeline.duckdb_store import DuckDBStore, Row
 from pipeline.options import Settings
 from pipeline.sources import READ_PROGRESS
 
@@ -27,21 +27,26 @@ def print_summary(settings: Settings, started_us: int, console: Console) -> int:
             store, "anomaly_severity", "count(*)", "current_anomalies", "status = 'open'", started_us
         )
         refused = _counts(store, "reason", 'sum("count")', "current_dead_letters", "true", started_us)
-        totals = store.ledger_totals()
-    ledger, is_right = _ledger(totals)
+        read = {"logs": settings.reads_logs, "metrics": settings.reads_metrics}
+        sources = [name for name, is_read in read.items() if is_read]
+        totals = {source: store.ledger_totals(source=source) for source in sources}
     rows = [
         ("Anomalies", _anomalies(anomalies), "show anomalies" if anomalies else ""),
         ("Dead letters", _dead_letters(refused), "show dead-letters" if refused else ""),
-        ("Ledger", ledger, "" if is_right else "show ledger"),
     ]
+    for source, counts in totals.items():
+        what = "points" if source == "metrics" else "lines" if len(totals) > 1 else ""
+        rows.append(("Ledger", _ledger(counts, what), "" if counts["balanced"] else "show ledger"))
     for title, text, command in rows:
         look = f"  → aiops {command} --store {shlex.quote(settings.store)}" if command else ""
         console.print(Text.assemble(f"{title + ':':<14}", text, (look, "dim")), soft_wrap=True)
-    warnings = _warnings(settings, totals)
-    for warning in warnings:
+    for warning in _warnings(settings, totals):
         console.print(Text.assemble(("Warning:      ", "yellow"), warning), soft_wrap=True)
-    unusable = totals["received"] > 0 and totals["dead_lettered"] == totals["received"]
-    return 1 if READ_PROGRESS.damaged or not is_right or unusable else 0
+    is_wrong = [
+        not counts["balanced"] or 0 < counts["received"] == counts["dead_lettered"]
+        for counts in totals.values()
+    ]
+    return 1 if READ_PROGRESS.damaged or any(is_wrong) else 0
 
 
 def _counts(store: DuckDBStore, by: str, count: str, view: str, where: str, since_us: int) -> dict[str, int]:
@@ -72,30 +77,43 @@ def _dead_letters(counts: dict[str, int]) -> Text:
     return Text(f"{sum(counts.values()):,} ({reasons})", "yellow")
 
 
-def _ledger(totals: dict[str, Any]) -> tuple[Text, bool]:
+def _ledger(totals: Row, what: str) -> Text:
     if not totals["balanced"]:
         wrong = f"{totals['unbalanced_minutes']:,} minutes do not balance; run again over the same input"
-        return Text(wrong, "bold red"), False
+        return Text(wrong, "bold red")
     names = ("analyzed", "late", "duplicate", "filtered", "dead_lettered")
     parts = [f"{totals[name]:,} {name.replace('_', '-')}" for name in names if totals[name]]
-    sums = f": {totals['received']:,} received = {' + '.join(parts)}" if parts else ": no lines"
-    return Text.assemble(("balanced", "green"), sums), True
+    received = " ".join(filter(None, (f"{totals['received']:,}", what, "received")))
+    sums = f": {received} = {' + '.join(parts)}" if parts else f": no {what or 'lines'}"
+    return Text.assemble(("balanced", "green"), sums)
 
 
-def _warnings(settings: Settings, totals: dict[str, Any]) -> list[str]:
+_NO_LINES: Final = {
+    "received": "the input held no lines.",
+    "dead_lettered": "no line is a LogEntry in JSON; see the reasons of the dead letters.",
+    "filtered": "--services and --min_severity left out every line; name services as the logs do.",
+    "late": "every line was received over 10 minutes after its timestamp, so it counts as late.",
+}
+_NO_POINTS: Final = {
+    "received": "the metrics held no points.",
+    "dead_lettered": "no point of the metrics can be used; see the reasons of the dead letters.",
+    "filtered": "--services left out every point of the metrics; `aiops show ledger` has the counts.",
+    "late": "every point was received over 10 minutes after its end time, so it counts as late.",
+}
+
+
+def _warnings(settings: Settings, totals: dict[str, Row]) -> list[str]:
     warnings = [
         f"{one_line(name)} is damaged or incomplete ({one_line(cause)}); what comes before was analyzed."
         for name, cause in READ_PROGRESS.damaged.items()
     ]
-    received = totals["received"]
-    if not received:
-        warnings.append("the input held no lines.")
-    elif totals["dead_lettered"] == received:
-        warnings.append("no line is a LogEntry in JSON; see the reasons of the dead letters.")
-    elif totals["filtered"] == received:
-        warnings.append("--services and --min_severity left out every line; name services as the logs do.")
-    elif totals["late"] == received:
-        warnings.append("every line was received over 10 minutes after its timestamp, so it counts as late.")
+    for source, counts in totals.items():
+        texts = _NO_POINTS if source == "metrics" else _NO_LINES
+        if not counts["received"]:
+            warnings.append(texts["received"])
+            continue
+        ways_out = ("dead_lettered", "filtered", "late")
+        warnings += [texts[name] for name in ways_out if counts[name] == counts["received"]]
     if not settings.redaction_key_file:
         warnings.append(
             "secrets are hidden with the demo key, which everybody knows; for real logs make a key "

@@ -34,6 +34,7 @@ from aiops.query import (
     find_ledger,
     find_patterns,
     find_windows,
+    ledger_by_source,
     ledger_by_tenant,
     open_store,
     sum_ledger,
@@ -241,14 +242,22 @@ def ledger(
     limit: Limit = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show whether every line received was analyzed, late, duplicate, filtered or dead-lettered."""
+    """Show whether every line and metric point was analyzed, late, duplicate, filtered or dead-lettered."""
     with open_store(store) as opened:
         minutes = find_ledger(opened, Filters(tenant=tenant, since=since))
     totals = sum_ledger(minutes)
     if as_json:
         shown = minutes[-limit:] if limit else minutes
         tenants = ledger_by_tenant(minutes)
-        print_json({**totals, "tenants": tenants, "minutes": [_plain(minute) for minute in shown]})
+        sources = ledger_by_source(minutes)
+        print_json(
+            {
+                **totals,
+                "sources": sources,
+                "tenants": tenants,
+                "minutes": [_plain(minute) for minute in shown],
+            }
+        )
         return
     console = Console()
     if not minutes:
@@ -257,11 +266,17 @@ def ledger(
     wide = console.width >= WIDE
     table = _ledger_table("Tenant", wide=wide)
     for row in ledger_by_tenant(minutes):
-        _add_ledger_row(table, text_cell(row["tenant_id"]), row)
+        _add_ledger_row(table, Text.assemble(text_cell(row["tenant_id"]), _of_source(row)), row)
     table.add_section()
-    _add_ledger_row(table, Text("all", "bold"), totals)
+    for row in ledger_by_source(minutes):
+        _add_ledger_row(table, Text.assemble(("all", "bold"), _of_source(row)), row)
     console.print(table)
     _print_unbalanced(console, [minute for minute in minutes if not minute["balanced"]], limit or TABLE_ROWS)
+
+
+def _of_source(row: Row) -> Text:
+    # Lines go without saying.
+    return Text(" points" if row["source"] == "metrics" else "", "dim")
 
 
 def _ledger_table(*first: str, wide: bool) -> Table:
@@ -292,7 +307,9 @@ def _print_unbalanced(console: Console, minutes: list[Row], limit: int) -> None:
     table = _ledger_table("Received (UTC)", wide=wide)
     for minute in minutes[:limit]:
         first = Text.assemble(
-            time_cell(minute["receive_minute"], wide=wide), f" {one_line(minute['tenant_id'], 60)}"
+            time_cell(minute["receive_minute"], wide=wide),
+            f" {one_line(minute['tenant_id'], 60)}",
+            _of_source(minute),
         )
         _add_ledger_row(table, first, minute)
     console.print(table)

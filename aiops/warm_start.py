@@ -19,9 +19,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from aiops.query import newest_event, open_store, parse_since
 from aiops.stored_windows import read_summaries
 from pipeline.duckdb_store import DuckDBStore
-from transforms.detect.baselines.seasons import Calendar
-from transforms.detect.history import TrackHistory
-from transforms.detect.snapshots import SnapshotError, decode_baselines, describe_service
+from transforms.detect.baseline_state import SnapshotError, decode_baselines
+from transforms.detect.baselines.book import BaselineBook
+from transforms.detect.baselines.book_loading import BookError
+from transforms.detect.history import NO_BOOK, TrackHistory
+from transforms.detect.snapshots import describe_service
 from transforms.elements import MICROSECONDS, BaselineSnapshot, RequestStats, WindowSummary
 
 NOT_LEARNED: Final = (
@@ -59,17 +61,20 @@ def warm_start(
             "--since", help="Learn from here on: 30m, 2h or 14d before the newest data, or an RFC 3339 time."
         ),
     ] = "14d",
+    baselines: Annotated[
+        str, typer.Option("--baselines", help="File on learned detection, the same as the job's.")
+    ] = "",
     from_snapshots: Annotated[
         bool,
         typer.Option("--from-snapshots", help="Take the newest snapshots as a job wrote them: exact."),
     ] = False,
 ) -> None:
     """Learn from what a store holds, for `aiops run --warm_start FILE` to begin with."""
-    learned = _Learned()
+    learned, book = _Learned(), _read_book(baselines)
     with open_store(store) as opened:
         since_us = round(parse_since(since, newest_event(opened)).timestamp() * MICROSECONDS)
         scope = {"tenant": tenant, "service": service, "since": since_us}
-        found = _stored(opened, scope, learned) if from_snapshots else _learn(opened, scope, learned)
+        found = _stored(opened, scope, learned) if from_snapshots else _learn(opened, scope, learned, book)
         try:
             _write(out, found)
         except OSError as error:
@@ -81,6 +86,17 @@ def warm_start(
             typer.echo(f"Error: {store} cannot be read ({type(error).__name__}).", err=True)
             raise typer.Exit(1) from error
     _tell(learned, out, from_snapshots=from_snapshots)
+
+
+def _read_book(path: str) -> BaselineBook:
+    from pipeline.baselines_source import read_baselines
+    from pipeline.operator_files import FileUnreadableError
+
+    try:
+        return read_baselines(path)
+    except (BookError, FileUnreadableError) as error:
+        typer.echo(f"Error: {error}", err=True)
+        raise typer.Exit(1) from None
 
 
 def _write(out: Path, snapshots: Iterable[BaselineSnapshot]) -> None:
@@ -134,7 +150,9 @@ def _count(learned: _Learned, rows: Iterable[BaselineSnapshot]) -> None:
 # ----------------------------------------------------------------------------- from the history
 
 
-def _learn(store: DuckDBStore, scope: dict[str, object], learned: _Learned) -> Iterator[BaselineSnapshot]:
+def _learn(
+    store: DuckDBStore, scope: dict[str, object], learned: _Learned, book: BaselineBook
+) -> Iterator[BaselineSnapshot]:
     windows = store.query(
         "SELECT count(*) AS windows FROM current_service_windows "  # noqa: S608
         f"WHERE {_SCOPE} AND window_start >= make_timestamptz($since)",
@@ -143,17 +161,19 @@ def _learn(store: DuckDBStore, scope: dict[str, object], learned: _Learned) -> I
     summaries = read_summaries(store, str(scope["tenant"]), str(scope["service"]), int(str(scope["since"])))
     with _progress(windows) as progress:
         for key, of_service in groupby(progress(summaries), lambda one: (one.tenant_id, one.service)):
-            rows = learn_service(key, of_service)
+            rows = learn_service(key, of_service, book)
             _count(learned, rows)
             yield from rows[:1]
 
 
-def learn_service(key: tuple[str, str], summaries: Iterable[WindowSummary]) -> list[BaselineSnapshot]:
+def learn_service(
+    key: tuple[str, str], summaries: Iterable[WindowSummary], book: BaselineBook = NO_BOOK
+) -> list[BaselineSnapshot]:
     """What the windows of one service teach, in their order: its row, then those of its signals.
 
     Windows of another length than those that follow are forgotten. Endpoints teach no latency.
     """
-    step = TrackHistory()
+    step = TrackHistory(book)
     state, seconds, end_us = step.initial(), 0, 0
     for summary in summaries:
         if summary.window_seconds != seconds:
@@ -163,7 +183,7 @@ def learn_service(key: tuple[str, str], summaries: Iterable[WindowSummary]) -> l
         }
         for _ in step.step(state, summary, is_late=False):
             end_us = summary.window_start_us + seconds * MICROSECONDS
-    return describe_service(state.baselines, key, end_us, seconds, Calendar())
+    return describe_service(state.baselines, key, end_us, seconds, book)
 
 
 @contextmanager

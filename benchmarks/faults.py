@@ -12,20 +12,16 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from aiops.query import anomalies_to_match
-from aiops.simulate.config import SimulationConfig
-from aiops.simulate.generator import simulate, truth
-from aiops.simulate.matching import MatchReport, match_faults
-from pipeline.duckdb_store import DuckDBStore
-from pipeline.main import run
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-SEVERE = ("high", "critical")
+from aiops.simulate.config import SimulationConfig
+from aiops.simulate.matching import MatchReport
+from benchmarks.simulated import SEVERE, measure
 
 
 def main() -> None:
@@ -40,30 +36,23 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     arguments = parser.parse_args()
     seeds = range(1, arguments.seeds + 1)
-    with_faults = [measure(SimulationConfig(seed=seed)) for seed in seeds]
+    with_faults = [match(SimulationConfig(seed=seed)) for seed in seeds]
     quiet: list[MatchReport] = []
     if arguments.quiet_hours:
         config = SimulationConfig(
             duration_seconds=round(arguments.quiet_hours * 3600), rate=arguments.rate, faults="none"
         )
-        quiet = [measure(replace(config, seed=seed)) for seed in seeds]
+        quiet = [match(replace(config, seed=seed)) for seed in seeds]
     result = summarize(with_faults, quiet, arguments.quiet_hours)
     print(json.dumps(result) if arguments.json else as_text(result))
 
 
-def measure(config: SimulationConfig) -> MatchReport:
+def match(config: SimulationConfig) -> MatchReport:
     """Simulate, run the job, and hold what it found against the truth."""
-    with tempfile.TemporaryDirectory() as folder:
-        logs, store = Path(folder) / "logs.ndjson", Path(folder) / "store.duckdb"
-        with logs.open("wb") as file:
-            file.writelines(line + b"\n" for line in simulate(config))
-        run(["--input", str(logs), "--store", str(store)])
-        with DuckDBStore(str(store), read_only=True) as opened:
-            rows = anomalies_to_match(opened)
-            balanced = opened.ledger_totals()["balanced"]
-    if not balanced:
+    measured = measure(config)
+    if not measured.balanced:
         sys.exit(f"seed {config.seed}: the ledger does not balance")
-    report = match_faults(truth(config), rows)
+    report = measured.report
     found, of = report.found("rules")
     kind = f"{found} of {of} faults" if of else "quiet"
     print(f"seed {config.seed}: {kind}, {len(report.false_anomalies)} without a fault", file=sys.stderr)

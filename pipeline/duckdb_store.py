@@ -101,8 +101,8 @@ class DuckDBStore:
         """For results that are too large to hold; what it raises is DuckDB's own."""
         return self._connection.cursor()
 
-    def ledger_totals(self, tenant: str | None = None) -> Row:
-        """Sums of `ledger_balance` over all minutes, of one tenant or of all.
+    def ledger_totals(self, tenant: str | None = None, source: str | None = None) -> Row:
+        """Sums of `ledger_balance` over all minutes, of one tenant or of all, of one source or of both.
 
         `balanced` is true only where every minute balances: two errors of opposite sign do not hide
         each other. An empty store balances with zeros.
@@ -122,8 +122,8 @@ class DuckDBStore:
         return self.query(
             f"SELECT {sums}, count(*) FILTER (NOT balanced) AS unbalanced_minutes, "  # noqa: S608
             "coalesce(bool_and(balanced), true) AS balanced FROM ledger_balance "
-            "WHERE $tenant IS NULL OR tenant_id = $tenant",
-            {"tenant": tenant},
+            "WHERE ($tenant IS NULL OR tenant_id = $tenant) AND ($source IS NULL OR source = $source)",
+            {"tenant": tenant, "source": source},
         )[0]
 
     def close(self) -> None:
@@ -168,10 +168,13 @@ class DuckDBStore:
     def _add_columns(self, table: str) -> None:
         relation = self._connection.table(table)
         stored = dict(zip(relation.columns, relation.types, strict=True))
+        defaults = {field.name: field.default for field in msgspec.structs.fields(TABLES[table])}
         for column in table_columns(table):
             wanted = duckdb_type(column)
             if column.name not in stored:
-                self._connection.execute(f'ALTER TABLE {table} ADD COLUMN "{column.name}" {wanted}')
+                default = defaults.get(column.name)
+                filled = f" DEFAULT '{default}'" if isinstance(default, str) else ""
+                self._connection.execute(f'ALTER TABLE {table} ADD COLUMN "{column.name}" {wanted}{filled}')
                 continue
             change = _type_change(stored[column.name], self._connection.type(wanted))
             if change == "wider":

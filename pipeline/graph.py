@@ -4,20 +4,24 @@ build the same graph.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import apache_beam as beam
 
 from pipeline.sinks import MakeRows, MakeWindowRows
 from transforms.coders import register_coders
-from transforms.detect.transform import DetectAnomalies, WatchServices
-from transforms.elements import MINUTE_US
+from transforms.detect.baselines.book import BaselineBook
+from transforms.detect.baselines.interface import MINUTE_US
+from transforms.detect.history import NO_BOOK
+from transforms.detect.transform import DetectAnomalies, DetectMetricAnomalies, WatchServices
 from transforms.ledger.transform import CountDeadLetters, SumLedger
+from transforms.metrics.settings import MetricSettings
+from transforms.metrics.transform import ParseMetrics, SummarizeMetrics
 from transforms.parse.settings import ParseSettings
 from transforms.parse.transform import ParseLogEntries
 from transforms.patterns.transform import MergeShapes, MinePatterns
 from transforms.redact.settings import RedactSettings
-from transforms.redact.transform import RedactLogBatches
+from transforms.redact.transform import RedactLogBatches, RedactMetricBatches
 from transforms.summarize.transform import SummarizeSettings, SummarizeWindows
 
 register_coders()
@@ -31,6 +35,8 @@ class GraphSettings:
     redact: RedactSettings
     summarize: SummarizeSettings
     confidence_floor: float
+    baselines: BaselineBook = NO_BOOK
+    metrics: MetricSettings = field(default_factory=MetricSettings)
     snapshot_minutes: int = 60  # of event time between snapshots of what is learned; 0 for none
 
 
@@ -49,7 +55,7 @@ def build_graph(
     settings: GraphSettings,
     warm_start: beam.PTransform | None = None,
 ) -> Outputs:
-    """Apply the job to what `source` reads, beginning with what was learned before (`warm_start`)."""
+    """Apply the job to the logs that `source` reads, beginning with what `warm_start` learned before."""
     payloads = root | "ReadLogs" >> source  # PayloadBatch
     rule_book = root | "ReadRules" >> rules
 
@@ -62,7 +68,7 @@ def build_graph(
         | MergeShapes()
     )
     learned = root | "ReadSnapshots" >> warm_start if warm_start else None
-    watch = WatchServices(settings.snapshot_minutes * MINUTE_US, learned)
+    watch = WatchServices(settings.baselines, settings.snapshot_minutes * MINUTE_US, learned)
     histories = summaries | watch  # ((tenant, service), WindowHistory)
     anomalies = histories | DetectAnomalies(rule_book, settings.confidence_floor)
 
@@ -75,5 +81,30 @@ def build_graph(
             "anomalies": anomalies | "AnomalyRows" >> MakeRows("anomalies"),
             "dead_letters": dead_letters | "DeadLetterRows" >> MakeRows("dead_letters"),
             "ledger": ledger | "LedgerRows" >> MakeRows("ledger"),
+        },
+    )
+
+
+def build_metrics_graph(root: beam.Pipeline, source: beam.PTransform, settings: GraphSettings) -> Outputs:
+    """Apply the job to the metrics that `source` reads: beside the logs, and joined with them nowhere.
+
+    A Flatten would make the logs wait for the slower of both.
+    """
+    payloads = root | "ReadMetrics" >> source  # PayloadBatch
+
+    parsed = payloads | ParseMetrics(settings.metrics)  # MetricBatch
+    redacted = parsed.batches | RedactMetricBatches(settings.redact)  # no secret past this line
+    summaries = redacted.batches | SummarizeMetrics(settings.summarize.window_seconds)
+    judged = summaries | DetectMetricAnomalies(settings.confidence_floor)
+
+    ledger = parsed.ledger | "SumMetricLedger" >> SumLedger()
+    dead_letters = redacted.dead_letters | "CountMetricDeadLetters" >> CountDeadLetters()
+    return Outputs(
+        judged.metric_anomalies,
+        rows={
+            "metric_windows": judged.metric_windows | "MetricWindowRows" >> MakeRows("metric_windows"),
+            "metric_anomalies": judged.metric_anomalies | "MetricAnomalyRows" >> MakeRows("anomalies"),
+            "metric_dead_letters": dead_letters | "MetricDeadLetterRows" >> MakeRows("dead_letters"),
+            "metric_ledger": ledger | "MetricLedgerRows" >> MakeRows("ledger"),
         },
     )

@@ -29,6 +29,7 @@ _PRINTED_JSON: Final = re.compile(rb"\s*(?:\[\s*(?:[{\]]|\Z)|\{\s*\n)")
 # A string, closed or cut off by the end of the block, or a bracket.
 _TOKEN: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+("?)|[{}\[\]]', re.DOTALL)
 _STRING_REST: Final = re.compile(rb'(?:[^"\\]++|\\.)*+("?)', re.DOTALL)
+_LONGEST_OPENING: Final = 256  # bytes from the name of a list to its bracket
 _SEPARATORS: Final = b" \t\r\n\x0b\x0c\x1e,[]"
 
 
@@ -42,12 +43,14 @@ class EntryReader:
     gzip, bzip2 and zstd are decompressed, UTF-16 with a byte order mark becomes UTF-8. An entry of
     more than `max_entry_bytes` is cut to one byte more than that, enough for Parse to refuse it, so
     that memory stays bounded. After the last batch `damage` says why the stream could not be read
-    to its end, or is empty.
+    to its end, or is empty. With `unwrap` the entries may also stand in the list of that name of an
+    object, or of several, as the API answers: `{"timeSeries": [...], "nextPageToken": "..."}`.
     """
 
-    def __init__(self, stream: BinaryIO, max_entry_bytes: int) -> None:
+    def __init__(self, stream: BinaryIO, max_entry_bytes: int, unwrap: str = "") -> None:
         self._stream = stream
         self._limit = max_entry_bytes + 1
+        self._unwrap = unwrap.encode()
         self.damage = ""
 
     def batches(self) -> Iterator[list[bytes]]:
@@ -73,8 +76,10 @@ class EntryReader:
     def _entries(self) -> Iterator[list[bytes]]:
         blocks = self._blocks()
         first = next(blocks, b"")
-        split = split_objects if _PRINTED_JSON.match(first) else split_lines
-        return split(_chain(first, blocks), self._limit)
+        is_answer = bool(self._unwrap) and _list_start(self._unwrap, b"{").match(first) is not None
+        if is_answer or _PRINTED_JSON.match(first):
+            return split_objects(_chain(first, blocks), self._limit, self._unwrap)
+        return split_lines(_chain(first, blocks), self._limit)
 
     def _blocks(self) -> Iterator[bytes]:
         blocks = self._read(_decompressed(self._stream))
@@ -109,12 +114,15 @@ def split_lines(blocks: Iterator[bytes], limit: int) -> Iterator[list[bytes]]:
         yield [rest.strip(b"\r")]
 
 
-def split_objects(blocks: Iterator[bytes], limit: int) -> Iterator[list[bytes]]:
+def split_objects(blocks: Iterator[bytes], limit: int, unwrap: bytes = b"") -> Iterator[list[bytes]]:
     """The outermost objects of each block, cut to `limit` bytes, whatever array they stand in.
 
     Anything between two objects but blanks, commas and square brackets is an entry of its own, for
-    Parse to refuse. What was cut off at the end of the input is the last entry.
+    Parse to refuse. What was cut off at the end of the input is the last entry. Where an object has a
+    list of the name `unwrap`, the objects in the list come out, and what stands around the list does not.
     """
+    opening = _list_start(unwrap) if unwrap else None
+    is_wrapped = is_rest = False  # within such a list; behind it, up to the end of its object
     depth = 0
     in_string = False
     kept = b""  # of an object, or between two, from earlier blocks
@@ -124,14 +132,20 @@ def split_objects(blocks: Iterator[bytes], limit: int) -> Iterator[list[bytes]]:
         held = b"\\" if _ends_in_escape(block) else b""
         block = block[: len(block) - len(held)]
         found: list[bytes] = []
-        start = position = 0
-        if in_string and (rest := _STRING_REST.match(block)):
-            position = rest.end()
-            in_string = not rest[1]
+        start = 0
+        position, in_string = _skip_string(block) if in_string else (0, False)
         for token in _TOKEN.finditer(block, position):
             mark = token[0]
             if mark[:1] == b'"':
                 in_string = not token[1]
+            elif (
+                opening
+                and mark == b"["
+                and depth == 1
+                and not is_wrapped
+                and opening.search((kept + block[start : token.start()])[-_LONGEST_OPENING:])
+            ):
+                kept, start, depth, is_wrapped, is_rest = b"", token.end(), 0, True, False
             elif mark == b"{" or (mark == b"[" and depth):
                 if not depth:
                     found.append((kept + block[start : token.start()]).strip(_SEPARATORS))
@@ -140,12 +154,29 @@ def split_objects(blocks: Iterator[bytes], limit: int) -> Iterator[list[bytes]]:
             elif mark in b"}]" and depth:
                 depth -= 1
                 if not depth:
-                    found.append(kept + block[start : token.end()])
-                    kept, start = b"", token.end()
+                    if not is_rest:
+                        found.append(kept + block[start : token.end()])
+                    kept, start, is_rest = b"", token.end(), False
+            elif mark == b"]" and is_wrapped:
+                found.append((kept + block[start : token.start()]).strip(_SEPARATORS))
+                kept, start, depth, is_wrapped, is_rest = b"", token.end(), 1, False, True
         kept = (kept + block[start:])[:limit]
         yield [entry[:limit] for entry in found if entry]
-    if entry := kept.strip(_SEPARATORS):
+    if not is_rest and (entry := kept.strip(_SEPARATORS)):
         yield [entry]
+
+
+def _skip_string(block: bytes) -> tuple[int, bool]:
+    """Where the string ends that `block` begins in, and whether it goes on behind the block."""
+    rest = _STRING_REST.match(block)
+    return (rest.end(), not rest[1]) if rest else (0, True)
+
+
+def _list_start(name: bytes, before: bytes = b"") -> re.Pattern[bytes]:
+    """The beginning of the list `name`: up to its bracket, or with it where an object starts with it."""
+    end = rb"\[" if before else rb"\Z"
+    start = rb"\s*\{\s*" if before else b""
+    return re.compile(start + b'"' + re.escape(name) + rb'"\s*:\s*' + end)
 
 
 def _ends_in_escape(text: bytes) -> bool:

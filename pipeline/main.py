@@ -21,14 +21,15 @@ from google.auth.exceptions import GoogleAuthError
 
 from pipeline.baselines_source import read_baselines
 from pipeline.duckdb_store import StoreError, acquire_store, release_store
-from pipeline.graph import GraphSettings, build_graph
+from pipeline.graph import GraphSettings, Outputs, build_graph, build_metrics_graph
 from pipeline.options import OptionsError, Settings, parse_options
 from pipeline.rules_source import WatchRules
 from pipeline.sinks import PublishAnomalies
 from pipeline.snapshot_files import ReadSnapshots, check_snapshots
-from pipeline.sources import InputError, ReadLogFiles, ReadLogMessages
+from pipeline.sources import END_TIME_ATTRIBUTE, InputError, ReadLogFiles, ReadLogMessages
 from pipeline.store import WriteToStore
 from transforms.elements import NANOSECONDS, SEVERITY_NUMBERS
+from transforms.metrics.settings import MetricSettings
 from transforms.parse.settings import MeasuredField, ParseSettings
 from transforms.redact.settings import DEMO_MASTER_KEY, OperatorPattern, RedactSettings
 from transforms.summarize.transform import SummarizeSettings
@@ -62,19 +63,34 @@ def run_job(settings: Settings, options: PipelineOptions) -> PipelineResult:
 
 def build_job(pipeline: beam.Pipeline, settings: Settings) -> None:
     """The graph of the job with the sources and sinks that `settings` name."""
-    rules = WatchRules(settings.rules, streaming=settings.is_streaming)
-    warm_start = make_warm_start(settings)
-    outputs = build_graph(pipeline, make_source(settings), rules, graph_settings(settings), warm_start)
+    settings_of_stages = graph_settings(settings)
+    if settings.reads_logs:
+        rules = WatchRules(settings.rules, streaming=settings.is_streaming)
+        warm_start = make_warm_start(settings)
+        outputs = build_graph(pipeline, make_source(settings), rules, settings_of_stages, warm_start)
+        _write(outputs, settings, "PublishAnomalies")
+    if settings.reads_metrics:
+        outputs = build_metrics_graph(pipeline, make_metrics_source(settings), settings_of_stages)
+        _write(outputs, settings, "PublishMetricAnomalies")
+
+
+def _write(outputs: Outputs, settings: Settings, publish: str) -> None:
     for name, rows in outputs.rows.items():
         _ = rows | f"Write {name}" >> WriteToStore(settings.store)
     if settings.anomaly_topic:
-        _ = outputs.anomalies | PublishAnomalies(settings.anomaly_topic)
+        _ = outputs.anomalies | publish >> PublishAnomalies(settings.anomaly_topic)
 
 
 def make_source(settings: Settings) -> beam.PTransform:
     if settings.input_subscription:
         return ReadLogMessages(settings.input_subscription, settings.tenant)
     return ReadLogFiles(settings.input, settings.max_line_bytes, settings.tenant)
+
+
+def make_metrics_source(settings: Settings) -> beam.PTransform:
+    if settings.metrics_subscription:
+        return ReadLogMessages(settings.metrics_subscription, settings.tenant, END_TIME_ATTRIBUTE)
+    return ReadLogFiles(settings.metrics, settings.max_line_bytes, settings.tenant, "--metrics", "timeSeries")
 
 
 def make_warm_start(settings: Settings) -> beam.PTransform | None:
@@ -91,13 +107,14 @@ def graph_settings(settings: Settings) -> GraphSettings:
     Raises OptionsError, or what `read_baselines` raises.
     """
     book = read_baselines(settings.baselines)
+    now_ns = int(time.time()) * NANOSECONDS
     return GraphSettings(
         parse=ParseSettings(
             services=frozenset(settings.services),
             min_severity=SEVERITY_NUMBERS[settings.min_severity],
             max_payload_bytes=settings.max_line_bytes,
             received_at_ns=settings.received_at_ns,
-            now_ns=int(time.time()) * NANOSECONDS,
+            now_ns=now_ns,
             trusted_tenant_field=settings.trusted_tenant_field,
             fields=tuple(MeasuredField(field.name, field.path, field.service) for field in book.fields),
         ),
@@ -105,6 +122,14 @@ def graph_settings(settings: Settings) -> GraphSettings:
         summarize=SummarizeSettings(settings.window_seconds, drop_copies=settings.deduplicate == "exact"),
         confidence_floor=settings.confidence_floor,
         snapshot_minutes=settings.snapshot_minutes,
+        baselines=book,
+        metrics=MetricSettings(
+            services=frozenset(settings.services),
+            max_payload_bytes=settings.max_line_bytes,
+            received_at_ns=settings.received_at_ns,
+            now_ns=now_ns,
+            trusted_tenant_field=settings.trusted_tenant_field,
+        ),
     )
 
 
@@ -180,7 +205,8 @@ def _expected_errors_bare(settings: Settings) -> Iterator[None]:
             if isinstance(link, (InputError, StoreError)):
                 raise link from None
             if isinstance(link, (GoogleAPICallError, GoogleAuthError)):
-                names = " and ".join(filter(None, (settings.input_subscription, settings.anomaly_topic)))
+                used = (settings.input_subscription, settings.metrics_subscription, settings.anomaly_topic)
+                names = " and ".join(filter(None, used))
                 raise InputError(
                     f"Pub/Sub failed with {type(link).__name__}: check that {names} exists, and that your "
                     "credentials (gcloud auth application-default login) may use it"

@@ -39,7 +39,7 @@ class _In:
 INPUT, PARSE, REDACT, SUMMARIZE, DETECT, OUTPUT, RUN = (
     _In(title)
     for title in (
-        "where logs come from",
+        "where logs and metrics come from",
         "which lines are analyzed",
         "what is hidden",
         "how lines are summarized",
@@ -66,12 +66,23 @@ class Settings(BaseModel):
         description="Pub/Sub subscription that a Cloud Logging sink feeds: projects/P/subscriptions/S. "
         "The job then runs until it is stopped.",
     )
+    metrics: Annotated[list[str], INPUT] = Field(
+        default=[],
+        description="Files of Cloud Monitoring TimeSeries, with or without logs: paths or globs as for "
+        '--input. One JSON object a line, an array, or answers of the API ({"timeSeries": [...]}).',
+    )
+    metrics_subscription: Annotated[str, INPUT] = Field(
+        default="",
+        pattern=f"^({_PROJECT}/subscriptions/{_RESOURCE})?$",
+        description="Pub/Sub subscription to messages of TimeSeries: projects/P/subscriptions/S. "
+        "The job then runs until it is stopped.",
+    )
     tenant: Annotated[str, INPUT] = Field(
         default="",
         max_length=200,
         pattern=r"^[^\x00-\x1f\x7f]*$",
-        description="Tenant that all lines of this input belong to. "
-        "Without it, the project in logName is the tenant.",
+        description="Tenant that all lines and metrics of this input belong to. "
+        "Without it, the project in logName is the tenant, for metrics that of the resource.",
     )
     trusted_tenant_field: Annotated[str, INPUT] = Field(
         default="",
@@ -199,10 +210,35 @@ class Settings(BaseModel):
 
     @model_validator(mode="after")
     def _one_input(self) -> Settings:
-        if bool(self.input) == bool(self.input_subscription):
-            given = "both are given" if self.input else "none is given"
-            raise ValueError(f"give --input or --input_subscription, one of them; {given}")
+        files = {"--input": self.input, "--metrics": self.metrics}
+        streams = {
+            "--input_subscription": self.input_subscription,
+            "--metrics_subscription": self.metrics_subscription,
+        }
+        given = [name for name, value in (files | streams).items() if value]
+        if not given:
+            raise ValueError("give --input or --input_subscription, or metrics; none is given")
+        for file, stream in zip(files, streams, strict=True):
+            if file in given and stream in given:
+                raise ValueError(f"give {file} or {stream}, one of them; both are given")
+        mixed = [name for name in given if name in files]
+        if mixed and len(mixed) < len(given):
+            other = next(name for name in given if name in streams)
+            raise ValueError(
+                f"{mixed[0]} names files, which end, beside {other}, which does not: "
+                "read the files in a run of their own"
+            )
+        if "-" in self.input and "-" in self.metrics:
+            raise ValueError("--input - and --metrics - are both standard input: give one of them a file")
         return self
+
+    @property
+    def reads_logs(self) -> bool:
+        return bool(self.input or self.input_subscription)
+
+    @property
+    def reads_metrics(self) -> bool:
+        return bool(self.metrics or self.metrics_subscription)
 
     @property
     def received_at_ns(self) -> int:
@@ -210,7 +246,7 @@ class Settings(BaseModel):
 
     @property
     def is_streaming(self) -> bool:
-        return bool(self.input_subscription)
+        return bool(self.input_subscription or self.metrics_subscription)
 
 
 def parse_options(arguments: Sequence[str], program: str = "aiops run") -> tuple[Settings, PipelineOptions]:
@@ -240,10 +276,11 @@ def make_parser(program: str) -> argparse.ArgumentParser:
     parser = _Parser(
         prog=program,
         usage=f"{program} --input FILE [FILE ...] [options]\n"
-        f"       {program} --input_subscription SUBSCRIPTION [options]",
+        f"       {program} --input_subscription SUBSCRIPTION [options]\n"
+        f"       {program} --metrics FILE [FILE ...] [--input FILE [FILE ...]] [options]",
         allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        description="Read logs, find anomalies, write them to a store.",
+        description="Read logs and metrics, find anomalies, write them to a store.",
         epilog="examples:\n"
         "  aiops run --input 'logs/*.ndjson.gz' --store aiops.duckdb\n"
         "  gcloud logging read 'severity>=ERROR' --format json | aiops run --input -\n"
@@ -272,7 +309,7 @@ def make_parser(program: str) -> argparse.ArgumentParser:
 def _value(name: str, annotation: Any) -> dict[str, Any]:
     if name == "services":
         return {"type": _split, "metavar": "A,B"}
-    if name in {"input", "warm_start"}:
+    if name in {"input", "metrics", "warm_start"}:
         return {"action": "extend", "nargs": "+", "metavar": "FILE"}
     if annotation == list[str]:
         return {"action": "append", "metavar": "KIND=RE2"}
@@ -283,6 +320,7 @@ def _value(name: str, annotation: Any) -> dict[str, Any]:
 
 _METAVARS: Final = {
     "input_subscription": "SUBSCRIPTION",
+    "metrics_subscription": "SUBSCRIPTION",
     "trusted_tenant_field": "FIELD",
     "received_at": "TIME",
     "min_severity": "SEVERITY",

@@ -13,7 +13,7 @@ from apache_beam.io.filesystem import BeamIOError, CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.transforms.window import TimestampedValue
 
-from transforms.detect.snapshots import MAX_STATE_BYTES, SnapshotError, decode_baselines
+from transforms.detect.baseline_state import MAX_STATE_BYTES, SnapshotError, decode_baselines
 from transforms.detect.transform import snapshot_event
 from transforms.elements import MICROSECONDS, BaselineSnapshot, WindowSummary
 

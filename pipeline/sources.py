@@ -26,6 +26,9 @@ __all__ = ["READ_PROGRESS", "InputError", "ReadLogFiles", "ReadLogMessages", "ma
 
 STDIN: Final = "-"
 TIMESTAMP_ATTRIBUTE: Final = "logging.googleapis.com/timestamp"
+END_TIME_ATTRIBUTE: Final = "end_time"
+"""Attribute of a message of metrics: the earliest end time of its points."""
+
 MESSAGES_PER_BATCH: Final = 10_000
 
 _LOGGER = logging.getLogger(__name__)
@@ -57,17 +60,22 @@ class ReadLogFiles(beam.PTransform):
     object a line, or an array as `gcloud logging read --format json` prints it, compressed or not:
     see `EntryReader`. A compressed file that breaks off is analyzed as far as it goes, and named in
     READ_PROGRESS and in the log. Building the graph raises InputError where a pattern matches nothing.
+
+    `option` is what errors call the patterns. `unwrap` is the name of a list of entries that objects may
+    be wrapped around, as the API's answers are.
     """
 
     patterns: list[str]
     max_line_bytes: int
     tenant_id: str = ""
+    option: str = "--input"
+    unwrap: str = ""
 
     def expand(self, root: beam.pvalue.PBegin) -> beam.PCollection:
-        reader = _ReadLines(self.max_line_bytes, self.tenant_id)
+        reader = _ReadLines(self.max_line_bytes, self.tenant_id, self.option, self.unwrap)
         return (
             root
-            | "Files" >> beam.Create(match_files(self.patterns))
+            | "Files" >> beam.Create(match_files(self.patterns, self.option))
             | "ReadLines" >> beam.ParDo(reader).with_output_types(PayloadBatch)
         )
 
@@ -77,49 +85,52 @@ class ReadLogMessages(beam.PTransform):
     """A Pub/Sub subscription that a Cloud Logging sink feeds → PayloadBatch.
 
     The event time of a message is the LogEntry's, which the sink puts in an attribute: so the
-    watermark knows how far the logs are complete.
+    watermark knows how far the logs are complete. It is the time of publishing where there is none.
     """
 
     subscription: str
     tenant_id: str = ""
+    timestamp_attribute: str = TIMESTAMP_ATTRIBUTE
 
     def expand(self, root: beam.pvalue.PBegin) -> beam.PCollection:
         return (
             root
             | "ReadFromPubSub"
             >> ReadFromPubSub(
-                subscription=self.subscription, with_attributes=True, timestamp_attribute=TIMESTAMP_ATTRIBUTE
+                subscription=self.subscription,
+                with_attributes=True,
+                timestamp_attribute=self.timestamp_attribute,
             )
             | "GatherMessages" >> beam.ParDo(GatherMessages(self.tenant_id)).with_output_types(PayloadBatch)
         )
 
 
-def match_files(patterns: list[str]) -> list[str]:
+def match_files(patterns: list[str], option: str = "--input") -> list[str]:
     """All files that `patterns` name, sorted, each once; "-" stays as it is.
 
     Raises InputError when a pattern matches no file: an empty run would look like a quiet one.
     """
-    files = {_identity(path): path for pattern in reversed(patterns) for path in _matches(pattern)}
+    files = {_identity(path): path for pattern in reversed(patterns) for path in _matches(pattern, option)}
     return sorted(files.values())
 
 
-def _matches(pattern: str) -> list[str]:
+def _matches(pattern: str, option: str) -> list[str]:
     if pattern == STDIN:
         return [STDIN]
     try:
         matched = [metadata.path for metadata in FileSystems.match([pattern])[0].metadata_list]
     except (BeamIOError, OSError, ValueError) as error:
         raise InputError(
-            f"--input {pattern}: cannot be looked up ({type(error).__name__}): check the name, and the "
+            f"{option} {pattern}: cannot be looked up ({type(error).__name__}): check the name, and the "
             "credentials where it is not local"
         ) from error
     if files := [path for path in matched if not Path(path).is_dir()]:
         return files
     if matched:
         folder = pattern.rstrip("/")
-        raise InputError(f"--input {pattern}: is a folder; name its files, e.g. '{folder}/*.json'")
+        raise InputError(f"{option} {pattern}: is a folder; name its files, e.g. '{folder}/*.json'")
     raise InputError(
-        f"--input {pattern}: no such file; check the name, and quote a glob, so that the shell passes it on"
+        f"{option} {pattern}: no such file; check the name, and quote a glob, so that the shell passes it on"
     )
 
 
@@ -129,20 +140,22 @@ def _identity(path: str) -> str:
 
 
 class _ReadLines(beam.DoFn):
-    def __init__(self, max_line_bytes: int, tenant_id: str) -> None:
+    def __init__(self, max_line_bytes: int, tenant_id: str, option: str, unwrap: str) -> None:
         self._max_line_bytes = max_line_bytes
         self._tenant_id = tenant_id
+        self._option = option
+        self._unwrap = unwrap
 
     def process(self, path: str) -> Iterator[PayloadBatch]:
         name = "standard input" if path == STDIN else path
-        with open_file(path) as stream:
-            reader = EntryReader(stream, self._max_line_bytes)
+        with open_file(path, self._option) as stream:
+            reader = EntryReader(stream, self._max_line_bytes, self._unwrap)
             try:
                 for lines in reader.batches():
                     READ_PROGRESS.add(len(lines), sum(map(len, lines)))
                     yield PayloadBatch(lines, tenant_id=self._tenant_id)
             except InputError as error:
-                raise InputError(f"--input {name}: {error}") from None
+                raise InputError(f"{self._option} {name}: {error}") from None
         if reader.damage:
             READ_PROGRESS.damaged[name] = reader.damage
             _LOGGER.warning(
@@ -151,18 +164,18 @@ class _ReadLines(beam.DoFn):
 
 
 @contextmanager
-def open_file(path: str) -> Iterator[BinaryIO]:
+def open_file(path: str, option: str = "--input") -> Iterator[BinaryIO]:
     """The bytes of `path` as they are stored; "-" is standard input. Raises InputError."""
     if path == STDIN:
         if sys.stdin is None:
-            raise InputError("--input -: standard input is closed; pipe something into it")
+            raise InputError(f"{option} -: standard input is closed; pipe something into it")
         yield sys.stdin.buffer  # not closed: it belongs to the process
         return
     try:
         stream = FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED)
     except (BeamIOError, OSError) as error:
         cause = getattr(error, "strerror", None) or type(error).__name__
-        raise InputError(f"--input {path}: cannot be read ({cause}); check that you may read it") from error
+        raise InputError(f"{option} {path}: cannot be read ({cause}); check that you may read it") from error
     with stream:
         yield stream
 

@@ -26,10 +26,11 @@ Mode = Literal["REQUIRED", "NULLABLE", "REPEATED"]
 TABLE_KEYS: Final[dict[str, tuple[str, ...]]] = {
     "service_windows": ("tenant_id", "service", "window_start"),
     "log_patterns": ("tenant_id", "service", "window_start", "pattern_id"),
+    "metric_windows": ("tenant_id", "service", "series_id", "window_start"),
     "anomalies": ("anomaly_id",),
     "baselines": ("tenant_id", "service", "signal"),
     "dead_letters": ("dead_letter_id",),
-    "ledger": ("tenant_id", "receive_minute"),
+    "ledger": ("tenant_id", "source", "receive_minute"),
 }
 """What names one row; of several rows with the same key the views show the last revision."""
 

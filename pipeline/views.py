@@ -1,7 +1,8 @@
 """Views over the append-only tables: the last row of each key, and the balance of the ledger.
 
 DuckDB's SQL. `ledger_balance` counts the two ends independently: what came in is read from
-`ledger`, what became of it from the tables where it ended up.
+`ledger`, what became of it from the tables where it ended up. Lines of logs and points of metrics
+balance each by itself.
 """
 
 from __future__ import annotations
@@ -39,28 +40,32 @@ QUALIFY row_number() OVER (
 LEDGER_BALANCE: Final = """
 CREATE OR REPLACE VIEW ledger_balance AS
 WITH windows AS (
-  SELECT tenant_id, CASE WHEN json_valid(ledger) THEN ledger ELSE '{}' END AS ledger
+  SELECT tenant_id, 'logs' AS source, CASE WHEN json_valid(ledger) THEN ledger ELSE '{}' END AS ledger
   FROM current_service_windows
+  UNION ALL
+  SELECT tenant_id, 'metrics', CASE WHEN json_valid(ledger) THEN ledger ELSE '{}' END
+  FROM current_metric_windows
 ),
 counted AS (
-  SELECT tenant_id, receive_minute, received, late, filtered,
+  SELECT tenant_id, source, receive_minute, received, late, filtered,
          0 AS analyzed, 0 AS duplicate, 0 AS dead_lettered
   FROM current_ledger
   UNION ALL
-  SELECT windows.tenant_id, make_timestamptz(CAST(minute.key AS BIGINT) * 1000000), 0, 0, 0,
+  SELECT windows.tenant_id, windows.source, make_timestamptz(CAST(minute.key AS BIGINT) * 1000000), 0, 0, 0,
          CAST(minute.value ->> 0 AS BIGINT), CAST(minute.value ->> 1 AS BIGINT), 0
   FROM windows, json_each(windows.ledger) AS minute
   UNION ALL
-  SELECT tenant_id, receive_minute, 0, 0, 0, 0, 0, "count"
+  SELECT tenant_id, CASE stage WHEN 'parse_metrics' THEN 'metrics' ELSE 'logs' END, receive_minute,
+         0, 0, 0, 0, 0, "count"
   FROM current_dead_letters
 ),
 minutes AS (
-  SELECT tenant_id, receive_minute,
+  SELECT tenant_id, source, receive_minute,
          CAST(sum(received) AS BIGINT) AS received, CAST(sum(analyzed) AS BIGINT) AS analyzed,
          CAST(sum(late) AS BIGINT) AS late, CAST(sum(duplicate) AS BIGINT) AS duplicate,
          CAST(sum(filtered) AS BIGINT) AS filtered, CAST(sum(dead_lettered) AS BIGINT) AS dead_lettered
   FROM counted
-  GROUP BY tenant_id, receive_minute
+  GROUP BY tenant_id, source, receive_minute
 )
 SELECT *, received - analyzed - late - duplicate - filtered - dead_lettered AS difference,
        received = analyzed + late + duplicate + filtered + dead_lettered AS balanced

@@ -69,6 +69,7 @@ def service_window(
         "severities": '{"ERROR":3,"INFO":597}',
         "statuses": '{"200":297,"500":3}',
         "fields": "{}",
+        "bands": "{}",
         "endpoints": "{}",
         "callers": "{}",
         "revisions": "{}",

@@ -26,10 +26,7 @@ from apache_beam.transforms.window import TimestampedValue
 from pipeline.sinks import window_rows
 from pipeline.snapshot_files import ReadSnapshots, SnapshotFileError, check_snapshots
 from transforms.coders import StructCoder, register_coders
-from transforms.detect.baselines.level import BankState, LevelBank
-from transforms.detect.findings import Finding
-from transforms.detect.history import ServiceMemory, TrackHistory, WindowHistory
-from transforms.detect.snapshots import (
+from transforms.detect.baseline_state import (
     MAX_STATE_BYTES,
     STATE_VERSION,
     SnapshotError,
@@ -37,6 +34,11 @@ from transforms.detect.snapshots import (
     encode_baselines,
     learned_windows,
 )
+from transforms.detect.baselines.book_loading import load_book
+from transforms.detect.baselines.level import BankState, LevelBank
+from transforms.detect.findings import Finding
+from transforms.detect.history import NO_BOOK, ServiceMemory, TrackHistory, WindowHistory
+from transforms.detect.singles import SingleState
 from transforms.detect.transform import WatchServices, snapshot_event
 from transforms.detect.watch import ServiceBaselines
 from transforms.elements import BaselineSnapshot, PatternStats, RequestStats, WindowSummary
@@ -108,13 +110,15 @@ def learned(minutes: int = 90) -> ServiceBaselines:
 
 
 def a_snapshot(minutes: int = 60) -> BaselineSnapshot:
-    return services_of(walk([window(minute) for minute in range(minutes)], TrackHistory(HOUR_US))[0])[-1]
+    return services_of(
+        walk([window(minute) for minute in range(minutes)], TrackHistory(snapshot_us=HOUR_US))[0]
+    )[-1]
 
 
 @pytest.fixture(scope="module")
 def two_days() -> tuple[list[WindowHistory], ServiceMemory]:
     """One run over a day and 1,000 minutes."""
-    return walk([window(minute) for minute in range(DAY + 1000)], TrackHistory(5 * MINUTE_US))
+    return walk([window(minute) for minute in range(DAY + 1000)], TrackHistory(snapshot_us=5 * MINUTE_US))
 
 
 # ------------------------------------------------------------------------------- when, and what
@@ -122,7 +126,7 @@ def two_days() -> tuple[list[WindowHistory], ServiceMemory]:
 
 def test_a_snapshot_is_taken_by_the_window_that_ends_the_hour() -> None:
     """Once an hour of event time, as of the end of that window, a row for each signal and one for all."""
-    histories, state = walk([window(minute) for minute in range(185)], TrackHistory(HOUR_US))
+    histories, state = walk([window(minute) for minute in range(185)], TrackHistory(snapshot_us=HOUR_US))
     taken = [(n, one.snapshots) for n, one in enumerate(histories) if one.snapshots]
     assert [n for n, _ in taken] == [59, 119, 179]
     assert [rows[0].as_of for _, rows in taken] == [START_US + hour * HOUR_US for hour in (1, 2, 3)]
@@ -135,7 +139,7 @@ def test_a_snapshot_is_taken_by_the_window_that_ends_the_hour() -> None:
 def test_an_hour_whose_last_window_is_missing_is_told_by_the_next_one() -> None:
     """As of the end of the newest window there was, before the new one teaches."""
     values = [window(minute) for minute in (*range(50), 75, 76)]
-    histories, _ = walk(values, TrackHistory(HOUR_US))
+    histories, _ = walk(values, TrackHistory(snapshot_us=HOUR_US))
     assert [n for n, one in enumerate(histories) if one.snapshots] == [50]
     assert histories[50].snapshots[0].as_of == START_US + 50 * MINUTE_US
     assert histories[50].snapshots[0].windows == learned_windows(learned(50))
@@ -144,9 +148,9 @@ def test_an_hour_whose_last_window_is_missing_is_told_by_the_next_one() -> None:
 def test_late_panes_bring_no_snapshot_and_zero_minutes_none_at_all() -> None:
     """What comes late has taught nothing, and --snapshot_minutes 0 turns snapshots off."""
     late = [*(window(minute) for minute in range(58)), window(70), window(59, pane=1), window(60, pane=1)]
-    histories, _ = walk(late, TrackHistory(HOUR_US))
+    histories, _ = walk(late, TrackHistory(snapshot_us=HOUR_US))
     assert [n for n, one in enumerate(histories) if one.snapshots] == [58]
-    assert not services_of(walk([window(minute) for minute in range(130)], TrackHistory(0))[0])
+    assert not services_of(walk([window(minute) for minute in range(130)], TrackHistory(snapshot_us=0))[0])
 
 
 def test_a_signal_is_learning_then_ready_and_alarming_while_an_episode_is_open(
@@ -192,7 +196,7 @@ def test_a_run_from_a_snapshot_finds_what_one_run_over_all_finds(
     snapshot = services_of(two_days[0][:DAY])[-1]
     assert snapshot.as_of == START_US + DAY * MINUTE_US
     next_day = [window(minute) for minute in range(DAY, DAY + 1000)]
-    histories, state = walk([start_from(snapshot), *next_day], TrackHistory(5 * MINUTE_US))
+    histories, state = walk([start_from(snapshot), *next_day], TrackHistory(snapshot_us=5 * MINUTE_US))
     expected = two_days[0][DAY:]
     assert {finding.detector for _, found in findings_of(expected) for finding in found} == {
         "level", "silence", "new_pattern",
@@ -214,6 +218,31 @@ def test_a_snapshot_from_within_an_hour_goes_on_exactly_too(
         rest = [window(n) for n in range(minute, DAY + 1000)]
         histories, _ = walk([start_from(snapshot), *rest], TrackHistory())
         assert findings_of(histories) == findings_of(two_days[0][minute:])
+
+
+def test_signals_with_detectors_of_their_own_are_in_it() -> None:
+    """What an operator's file gives to another detector is described, and goes on exactly, too."""
+    book = load_book(
+        "signals:\n  - {signal: error_rate, detector: learned, settings: {learning_hours: 2}}\n"
+        "  - {signal: lines, detector: off}\n"
+    )
+    values = [window(minute) for minute in range(DAY, DAY + 400)]
+    whole, _ = walk(values, TrackHistory(book, HOUR_US))
+    by_signal = [{row.signal: row for row in one.snapshots} for one in whole if one.snapshots]
+    assert "lines" not in by_signal[0]
+    young, grown = by_signal[0]["error_rate"], by_signal[3]["error_rate"]
+    assert (young.detector, young.status, young.windows, young.windows_missing) == (
+        "learned",
+        "learning",
+        60,
+        60,
+    )
+    assert (grown.status, grown.windows, grown.windows_missing) == ("ready", 240, 0)
+    assert grown.band_high is not None
+    snapshot = services_of(whole)[3]
+    rest, _ = walk([start_from(snapshot), *values[240:]], TrackHistory(book, HOUR_US))
+    assert "learned" in {finding.detector for _, found in findings_of(whole) for finding in found}
+    assert findings_of(rest) == findings_of(whole[240:])
 
 
 def test_a_snapshot_takes_the_place_of_less(caplog: pytest.LogCaptureFixture) -> None:
@@ -238,7 +267,7 @@ def test_a_snapshot_takes_the_place_of_less(caplog: pytest.LogCaptureFixture) ->
 def test_windows_that_the_snapshot_knows_teach_nothing_again() -> None:
     """Lines from before it that come after it are compared with nothing, and change nothing."""
     snapshot = a_snapshot(120)
-    step = TrackHistory(HOUR_US)
+    step = TrackHistory(snapshot_us=HOUR_US)
     histories, state = walk([start_from(snapshot), window(60), window(119)], step)
     assert encode_baselines(state.baselines) == snapshot.state
     assert [one.snapshots for one in histories] == [[], []]
@@ -319,10 +348,13 @@ def poisoned(number: float) -> Callable[[bytes], bytes]:
         (altered(levels__numbers=poisoned(math.nan)), "no number"),
         (altered(levels__numbers=poisoned(1e300)), "beyond all bounds"),
         (altered(levels__numbers=poisoned(-5.0)), "negative"),
+        (altered(singles={"x": SingleState("learned", b"", 0)}), "does not know"),
         (altered(levels__slot=168), "hour"),
         (altered(levels__names=lambda names: [*names[:-1], names[0]]), "doubled"),
         (altered(levels__names=lambda names: [*names[:-1], "unheard_of.x"]), "does not know"),
-        (altered(levels__seasonal=[], levels__season=b""), "other signals"),
+        (altered(levels__names=lambda names: [*names[:-1], "severity.x"]), "does not know"),
+        (altered(levels__seasonal=lambda names: [*names[:-1], "pattern.p1"]), "belong to patterns"),
+        (altered(levels__seasonal=lambda names: [*names[:-1], "x"]), "doubled or missing"),
         (altered(latencies__bins={10**9: 1}), "latencies"),
         (altered(silence__expected=math.inf), "beyond all bounds"),
         (altered(reports={str(n): None for n in range(3)}), "damaged"),
@@ -403,7 +435,7 @@ def test_over_bounded_input_the_snapshot_comes_first(tmp_path: Path) -> None:
     with beam.Pipeline(runner=FnApiRunner()) as root:
         warm = root | ReadSnapshots([path], 60)
         windows = root | beam.Create(values) | beam.Map(timed).with_output_types(keyed_type())
-        assert_that(windows | WatchServices(HOUR_US, warm), check)
+        assert_that(windows | WatchServices(NO_BOOK, HOUR_US, warm), check)
 
 
 class _Collect(beam.DoFn):
@@ -439,7 +471,7 @@ def test_snapshots_do_not_hold_back_a_stream(tmp_path: Path) -> None:
         warm = root | ReadSnapshots([path, str(tmp_path / "gone")], 60)
         windows = root | stream.advance_watermark_to_infinity()
         peeked = windows | beam.ParDo(Peek()).with_output_types(keyed_type())
-        _ = peeked | WatchServices(HOUR_US, warm) | beam.ParDo(_Collect(out))
+        _ = peeked | WatchServices(NO_BOOK, HOUR_US, warm) | beam.ParDo(_Collect(out))
     assert int((tmp_path / "seen").read_text()) >= 3
     lines = [line.split()[1] for line in out.read_text().splitlines()]
     assert lines == ["True"] * 5

@@ -25,6 +25,9 @@ QUERIES = {
     "patterns": "SELECT tenant_id, service, pattern, severity, sum(count)::BIGINT AS count, "
     "min(example) AS example "
     "FROM current_log_patterns GROUP BY ALL ORDER BY ALL",
+    "metrics": "SELECT * EXCLUDE (written_at, min, max, window_end) FROM current_metric_windows "
+    "QUALIFY window_start >= max(window_start) OVER () - INTERVAL 1 HOUR "
+    "ORDER BY tenant_id, service, metric_type, statistic, series_id, window_start",
     "dead_letters": "SELECT tenant_id, reason, detail, payload, payload_bytes, count "
     "FROM current_dead_letters ORDER BY ALL",
     "ledger": "SELECT * FROM ledger_balance ORDER BY ALL",
@@ -36,7 +39,9 @@ def test_the_tables_hold_what_the_golden_case_says(case: str, tmp_path: Path) ->
     """The job over the case's input ends in the very rows that were reviewed."""
     folder = GOLDEN / case
     store = str(tmp_path / "golden.duckdb")
-    run(["--input", str(folder / "input.ndjson"), "--store", store, "--received_at", "2026-03-02T10:05:00Z"])
+    files = {"--input": folder / "input.ndjson", "--metrics": folder / "metrics.ndjson"}
+    given = [text for option, path in files.items() if path.is_file() for text in (option, str(path))]
+    run([*given, "--store", store, "--received_at", "2026-03-02T10:05:00Z"])
     with DuckDBStore(store, read_only=True) as opened:
         found = {name: rows_of(opened, sql) for name, sql in QUERIES.items()}
     expected = folder / "expected.json"

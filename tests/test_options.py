@@ -22,6 +22,23 @@ def refused(*arguments: str) -> str:
     [
         ([], "none is given"),
         ([*FILES, "--input_subscription", "projects/acme-prod/subscriptions/logs"], "both are given"),
+        (
+            ["--metrics", "m.json", "--metrics_subscription", "projects/acme-prod/subscriptions/metrics"],
+            "give --metrics or --metrics_subscription",
+        ),
+        (
+            ["--metrics", "m.json", "--input_subscription", "projects/acme-prod/subscriptions/logs"],
+            "--metrics names files, which end, beside --input_subscription",
+        ),
+        (
+            [*FILES, "--metrics_subscription", "projects/acme-prod/subscriptions/metrics"],
+            "--input names files, which end, beside --metrics_subscription",
+        ),
+        (["--input", "-", "--metrics", "-"], "both standard input"),
+        (
+            ["--metrics_subscription", "s"],
+            "--metrics_subscription: must look like projects/P/subscriptions/S",
+        ),
         (["--input"], "--input: expected at least one argument"),
         (["--inputt", "x"], "--inputt: unknown option; did you mean --input?"),
         ([*FILES, "--min-sev", "ERROR"], "did you mean --min_severity?"),
@@ -92,6 +109,33 @@ def test_options_take_underscores_and_hyphens() -> None:
     other, _ = parse_options([*FILES, "--min_severity", "ERROR", "--window_seconds=10"])
     assert one == other
     assert (one.min_severity, one.window_seconds) == ("ERROR", 10)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "logs", "metrics", "streaming"),
+    [
+        (FILES, True, False, False),
+        (["--metrics", "m.json", "n.json"], False, True, False),
+        ([*FILES, "--metrics", "m.json"], True, True, False),
+        (["--metrics_subscription", "projects/acme-prod/subscriptions/metrics"], False, True, True),
+        (
+            [
+                *("--input_subscription", "projects/acme-prod/subscriptions/logs"),
+                *("--metrics-subscription", "projects/acme-prod/subscriptions/metrics"),
+            ],
+            True,
+            True,
+            True,
+        ),
+    ],
+)
+def test_logs_and_metrics_are_read_alone_or_together(
+    arguments: list[str], logs: bool, metrics: bool, streaming: bool
+) -> None:
+    """A job streams when it has a subscription."""
+    settings, options = parse_options(arguments)
+    assert (settings.reads_logs, settings.reads_metrics, settings.is_streaming) == (logs, metrics, streaming)
+    assert options.view_as(StandardOptions).streaming is streaming
 
 
 def test_options_of_beam_are_passed_on() -> None:

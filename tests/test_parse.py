@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from transforms.elements import SEVERITY_NUMBERS, LogBatch, LogEntry, PayloadBatch
 from transforms.parse.parser import MAX_DEAD_LETTER_BYTES, EntryParser
-from transforms.parse.settings import YEAR_2000_NS, ParseSettings
-from transforms.parse.timestamps import TimestampParser
+from transforms.parse.settings import ParseSettings
+from transforms.timestamps import YEAR_2000_NS, TimestampParser
 
 NOW = "2024-06-01T12:00:00Z"
 NOW_NS = 1_717_243_200_000_000_000

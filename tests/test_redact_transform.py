@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import re
 import time
@@ -11,8 +12,9 @@ import pytest
 from apache_beam.testing.test_pipeline import TestPipeline
 from apache_beam.testing.util import assert_that, equal_to
 
-from transforms.elements import DeadLetter, LogBatch, LogEntry
+from transforms.elements import DeadLetter, LogBatch, LogEntry, MetricBatch, MetricPoints, MetricSeries
 from transforms.redact.redactor import Redactor
+from transforms.redact.series import MetricRedactor
 from transforms.redact.settings import DEMO_MASTER_KEY, OperatorPattern, RedactSettings
 from transforms.redact.transform import DEAD_LETTERS, RedactLogBatches
 
@@ -178,3 +180,44 @@ def test_a_secret_is_found_in_a_megabyte_of_noise() -> None:
     noise = random.Random(1)
     text = "".join(noise.choices("0123456789abcdefABCDEF:.-%@ =tokens/", k=1_000_000))
     assert "joe@example.com" not in REDACTOR.text("shop", f"{text} joe@example.com {text}")
+
+
+def metric_series(labels: dict[str, str], **names: str) -> MetricSeries:
+    return MetricSeries(
+        "shop", names.pop("service", "cart"), "t", "GAUGE", "value", json.dumps(labels), **names
+    )
+
+
+@pytest.mark.parametrize(
+    ("labels", "hidden"),
+    [
+        ({"user": "joe@example.com"}, "joe@example.com"),
+        ({"password": "hunter2hunter2"}, "hunter2hunter2"),
+        ({"joe@example.com": "1"}, "joe@example.com"),
+        ({"peer": "10.20.30.40:9090"}, "10.20.30.40"),
+        ({"note": 'said "joe@example.com"'}, "joe@example.com"),
+        ({"employee": "E-123456"}, "E-123456"),
+    ],
+)
+def test_labels_of_metrics_are_redacted_and_stay_an_object(labels: dict[str, str], hidden: str) -> None:
+    """Names and values alike, by what stands before them or by an operator's anchored pattern."""
+    patterns = (OperatorPattern("employee", "^E-[0-9]{6}$"),)
+    redactor = MetricRedactor(
+        Redactor(RedactSettings(master_key=DEMO_MASTER_KEY, operator_patterns=patterns))
+    )
+    found = redactor.series(metric_series(labels))
+    assert hidden not in found.labels
+    assert all(isinstance(value, str) for value in json.loads(found.labels).values())
+    assert redactor.series(found) == found
+
+
+def test_names_and_dead_letters_of_metrics_are_redacted() -> None:
+    """Service, type, instance and unit too; series that differ still do."""
+    one = metric_series({"user": "joe@example.com"}, service="joe@example.com", instance="joe@example.com")
+    other = metric_series({"user": "ann@example.com"}, unit="joe@example.com")
+    batch = MetricBatch(
+        [MetricPoints(one, []), MetricPoints(other, [])], [dead_letter("for joe@example.com")]
+    )
+    redacted = MetricRedactor(Redactor(SETTINGS)).batch(batch)
+    assert "@example" not in str(redacted)
+    assert len({points.series.labels for points in redacted.series}) == 2

@@ -282,6 +282,49 @@ def test_traffic_follows_day_night_and_weekend():
     assert not is_weekend(tenant, monday)
 
 
+def test_quiet_nights_have_no_traffic_and_days_stay_as_they_are():
+    """From 23 to 5 of the tenant's day there is none; an hour before and after it fades."""
+    tenant = make_tenants(1, 3)[0]  # UTC+5.5
+    midnight = SimulationConfig().start_second - 14 * 3600 - round(5.5 * 3600)
+    quiet = {
+        hour: traffic_factor(tenant, midnight + round(hour * 3600), quiet_nights=True)
+        / traffic_factor(tenant, midnight + round(hour * 3600))
+        for hour in (0, 4, 4.999, 5.5, 6, 14, 22, 22.25, 23, 23.5)
+    }
+    asleep = {hour for hour, share in quiet.items() if share == 0}
+    assert asleep == {0, 4, 4.999, 23, 23.5}
+    assert {hour for hour, share in quiet.items() if share == 1} == {6, 14, 22}
+    assert (quiet[5.5], quiet[22.25]) == (pytest.approx(0.5), pytest.approx(0.75))
+
+
+def test_only_the_platform_speaks_in_a_quiet_night():
+    """Audit logs and the database's housekeeping go on; no user's request leaves a line."""
+    night = replace(QUIET, start="2026-01-13T07:00:00Z", tenants=1, duration_seconds=1200, quiet_nights=True)
+    lines = entries(night)
+    others = [entry for entry in lines if "cloudaudit" not in entry["logName"]]
+    assert len(others) < len(lines)
+    assert {entry["resource"]["type"] for entry in others} == {"cloudsql_database"}
+    assert not any("httpRequest" in entry or "trace" in entry for entry in lines)
+    assert lines == entries(night)
+
+
+def test_quiet_nights_change_nothing_by_day():
+    """In the afternoon the bytes are the same with the option as without."""
+    assert list(simulate(QUIET)) == list(simulate(replace(QUIET, quiet_nights=True)))
+
+
+def test_a_run_may_begin_with_any_tenant():
+    """The second tenant's lines are the same, whether the first is left out or not."""
+    among = [line for line in simulate(QUIET) if b'"projects/globex-retail/logs/' in line]
+    assert list(simulate(replace(QUIET, tenants=1, first_tenant=2))) == among
+
+
+@given(st.integers(1, 12), st.integers(1, 12))
+def test_tenants_are_numbered(count, first):
+    """Leaving out the first tenants changes none of the others."""
+    assert make_tenants(count, first) == make_tenants(first - 1 + count)[first - 1 :]
+
+
 def test_some_services_rest_at_night():
     """At 3 in the morning shipping and e-mail are not called, while others work."""
     night = SimulationConfig(

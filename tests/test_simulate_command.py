@@ -76,12 +76,22 @@ def test_the_truth_is_written_beside(app, tmp_path):
     assert list(read_truth(path.read_bytes().splitlines())) == truth(config)
 
 
+def test_nights_and_tenants_are_chosen_by_options(app):
+    """`--quiet-nights` and `--first-tenant` reach the simulation."""
+    options = ["--duration", "60s", "--tenants", "1", "--first-tenant", "2", "--quiet-nights"]
+    night = "2026-01-13T00:00:00Z"
+    result = CliRunner().invoke(app, [*options, "--start", night])
+    config = SimulationConfig(duration_seconds=60, tenants=1, first_tenant=2, quiet_nights=True, start=night)
+    assert result.stdout_bytes.splitlines() == list(simulate(config))
+
+
 @pytest.mark.parametrize(
     ("options", "says"),
     [
         (["--faults", "fire@payment+1m/1m"], "no fault type"),
         (["--duration", "long"], "is not a duration"),
         (["--tenants", "0"], "tenants is 0"),
+        (["--first-tenant", "0"], "first_tenant is 0"),
         (["--copies", "7"], "copies is 7"),
         (["--to-topic", "logs"], "projects/PROJECT/topics/TOPIC"),
         (["--rate-per-second", "-1"], "negative"),

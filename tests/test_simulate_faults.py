@@ -10,12 +10,14 @@ import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from aiops.simulate.config import SimulationConfig
 from aiops.simulate.faults import KINDS, PROJECT, Fault, read_truth, write_truth
-from aiops.simulate.generator import simulate, truth
-from aiops.simulate.matching import match_faults
+from aiops.simulate.generator import deliveries, simulate, truth
+from aiops.simulate.matching import is_visible, match_faults
 from aiops.simulate.plans import TYPES, parse_duration
+from aiops.simulate.shop import SERVICES
 
 START = SimulationConfig().start_second
 MINUTE = 60
@@ -275,6 +277,55 @@ def test_a_listed_fault_is_what_it_says():
     assert len({fault.tenant_id for fault in errors}) == 3
 
 
+@given(st.integers(0, 1000), st.lists(st.sampled_from(TYPES), min_size=1, max_size=4))
+def test_random_plans_keep_to_the_types_they_are_given(seed, types):
+    """`random:N:A+B` deals N faults of these types only."""
+    faults = truth(SimulationConfig(seed=seed, faults=f"random:9:{'+'.join(types)}"))
+    assert len(faults) == 9
+    assert {fault.type for fault in faults} <= set(types)
+
+
+def test_lines_of_a_fault_are_those_of_its_service_while_it_lasts():
+    """Of a fault that keeps none back they are those in the logs, of a silence those that are missing."""
+    plan = "certificate_expiry@payment+2m/2m,silence@catalog+5m/2m,privilege_change@project+8m/1m"
+    config = SimulationConfig(faults=plan, duration_seconds=600, tenants=1, noise=False)
+    counted: dict[str, int] = {}
+    written = [orjson.loads(line) for _, _, line in deliveries(config, counted)]
+    certificate, silence, privilege = truth(config)
+    span = certificate.start, certificate.end
+    of_payment = [
+        entry
+        for entry in written
+        if span[0] <= entry["timestamp"] < span[1]
+        and entry["resource"]["labels"].get("service_name") == "payment"
+    ]
+    assert counted[certificate.fault_id] == pytest.approx(len(of_payment), abs=5)  # requests under way
+    assert counted[silence.fault_id] > 100
+    assert counted[privilege.fault_id] == 3
+
+
+def test_a_fault_that_lasts_to_the_end_of_the_run_is_counted():
+    """Its lines are known when the run has been read to its end."""
+    config = SimulationConfig(faults="errors@payment+1m/1m", duration_seconds=120, tenants=1)
+    counted: dict[str, int] = {}
+    assert sum(1 for _ in deliveries(config, counted)) > 0
+    assert counted[truth(config)[0].fault_id] > 0
+
+
+@pytest.mark.parametrize(
+    ("fault", "lines", "visible"),
+    [
+        ("errors@payment+1m/1m", 4, False),
+        ("errors@payment+1m/1m", 5, True),
+        ("privilege_change@project+1m/1m", 0, False),
+        ("privilege_change@project+1m/1m", 1, True),
+    ],
+)
+def test_a_fault_without_lines_is_not_visible(fault, lines, visible):
+    """A handful of lines is a trace; of a change of privileges one entry is."""
+    assert is_visible(truth(SimulationConfig(faults=fault))[0], lines) is visible
+
+
 @pytest.mark.parametrize("fault_type", TYPES)
 def test_every_type_can_be_listed(fault_type):
     """Each type has a place where it can happen, expected anomaly types, and a truth."""
@@ -299,6 +350,8 @@ def test_every_type_can_be_listed(fault_type):
         ("errors@payment+29m/5m", "does not fit into the run"),
         ("errors@nobody:payment+1m/1m", "no tenant 'nobody'; give all or one of acme-shop"),
         ("random:many", "random: wants a number"),
+        ("random:3:errors+fire", "no fault of type 'fire' can happen in this shop; give latency"),
+        ("random:3:", "no fault of type ''"),
         ("errors@payment+1m/1m,,", "is not a fault"),
     ],
 )
@@ -353,7 +406,8 @@ def test_an_anomaly_of_the_expected_type_finds_its_fault():
     ("changes", "found", "related", "false"),
     [
         ({"service": "checkout"}, True, 0, 0),  # a caller feels it
-        ({"service": "cart"}, False, 0, 1),
+        ({"service": "catalog"}, False, 0, 1),
+        ({"service": "email"}, False, 1, 0),  # nobody calls it when payment fails
         ({"tenant_id": "globex-retail"}, False, 0, 1),
         ({"anomaly_type": "new_pattern"}, False, 1, 0),
         ({"window_start": 0, "window_end": 60_000_000}, False, 0, 1),
@@ -368,6 +422,66 @@ def test_anomalies_are_matches_related_or_false(changes, found, related, false):
     assert (report.results[0].delay_seconds is not None) is found
     assert report.results[0].related == related
     assert len(report.false_anomalies) == false
+
+
+@pytest.mark.parametrize(
+    ("fault", "affected", "touched"),
+    [
+        ("errors@payment", "payment checkout frontend edge", "shipping email"),
+        ("errors@catalog", "catalog frontend edge", "inventory recommendation shop-db"),
+        ("errors@email", "email", "frontend checkout edge"),  # the caller goes on, with a warning
+        ("latency@recommendation", "recommendation frontend edge", ""),  # the caller waits all the same
+        ("slow_drift@cart", "cart checkout frontend edge", ""),
+        ("silence@catalog", "catalog", ""),
+        ("brute_force@auth", "auth frontend edge", ""),
+        ("new_pattern@email", "email", ""),
+    ],
+)
+def test_the_truth_says_whom_a_fault_affects_and_whom_it_touches(fault, affected, touched):
+    """Failures go up calls that are needed, time up all; what is not called any more is touched."""
+    (found,) = truth(SimulationConfig(faults=f"{fault}+10m/5m"))
+    assert set(found.affected_services) == set(affected.split())
+    assert set(found.touched_services) == set(touched.split())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "fault",
+    ["errors@frontend", "errors@catalog", "resource_exhaustion@payment", "cascading_failure@inventory"],
+)
+def test_traffic_changes_only_where_the_truth_says_so(fault):
+    """A service that is neither affected nor touched has as many lines during the fault as before it."""
+    config = SimulationConfig(faults=f"{fault}+8m/8m", tenants=1, duration_seconds=960, rate=400)
+    (found,) = truth(config)
+    before: Counter[str] = Counter()
+    during: Counter[str] = Counter()
+    for line in simulate(config):
+        entry = orjson.loads(line)
+        (during if entry["timestamp"] >= found.start else before)[service_of(entry)] += 1
+    known = {*found.affected_services, *found.touched_services}
+    for service in SERVICES:
+        spread = 6 * (before[service] + during[service]) ** 0.5
+        if service not in known:
+            assert abs(during[service] - before[service]) < spread
+        elif service in found.touched_services and service != "shop-db":
+            assert before[service] - during[service] > spread / 2
+
+
+@given(st.integers(-2000, 2000), st.integers(1, 900), st.integers(-2000, 2000), st.integers(1, 900))
+def test_overlap_is_what_counting_seconds_says(fault_start, fault_seconds, start, seconds):
+    """Second by second around midnight: a match shares a second with the fault, or begins in the grace."""
+    midnight = START - 14 * 3600
+    fault = structs.replace(
+        the_fault(),
+        start_us=(midnight + fault_start) * 1_000_000,
+        end_us=(midnight + fault_start + fault_seconds) * 1_000_000,
+    )
+    window = {"window_start": midnight + start, "window_end": midnight + start + seconds}
+    report = match_faults([fault], [anomaly(fault, **{name: at * 1_000_000 for name, at in window.items()})])
+    lasts = range(fault_start, fault_start + fault_seconds)
+    shares = bool(set(lasts) & set(range(start, start + seconds)))
+    assert report.found() == (shares or 0 <= start - lasts.stop < 300, 1)
+    assert len(report.false_anomalies) == (not report.results[0].found)
 
 
 def test_the_grace_after_a_fault_is_stated():

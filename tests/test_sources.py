@@ -143,6 +143,60 @@ def test_an_array_as_gcloud_prints_it_is_read() -> None:
     assert [json.loads(entry) for entry in read(printed + b"\n" + printed)[0]] == objects * 2
 
 
+ANSWERS = st.lists(st.tuples(OBJECTS, st.booleans()), min_size=1, max_size=3)
+
+
+@given(ANSWERS, st.sampled_from([None, 2]))
+def test_answers_of_the_api_give_what_is_in_their_list(
+    answers: list[tuple[list[dict[str, object]], bool]], indent: int | None
+) -> None:
+    """Pages after each other, in any layout, cut at any byte; what stands around the list is no entry."""
+    pages = []
+    for objects, is_list_first in answers:
+        around = {"nextPageToken": "a]}\\", "executionErrors": [{"code": [3]}]}
+        wrapped = {"timeSeries": objects}
+        pages.append(
+            json.dumps({**wrapped, **around} if is_list_first else {**around, **wrapped}, indent=indent)
+        )
+    content = "\n".join(pages).encode()
+    expected = [found for objects, _ in answers for found in objects]
+    for stream in (io.BytesIO(content), Pieces(content)):
+        blocks = iter(lambda s=stream: s.read(1 << 16), b"")
+        found = [
+            json.loads(entry)
+            for batch in log_files.split_objects(blocks, 1 << 20, b"timeSeries")
+            for entry in batch
+        ]
+        assert found == expected
+
+
+def test_an_answer_larger_than_an_entry_may_be_is_read() -> None:
+    """The limit is that of one series, not that of a page with all of them."""
+    objects = [{"number": number, "points": [{"timeSeries": [number]}]} for number in range(50_000)]
+    content = json.dumps({"timeSeries": objects, "unit": "1"}).encode()
+    assert len(content) > 1 << 20
+    reader = EntryReader(io.BufferedReader(io.BytesIO(content)), LIMIT, "timeSeries")  # type: ignore[arg-type]
+    entries = [entry for batch in reader.batches() for entry in batch]
+    assert [json.loads(entry) for entry in entries] == objects
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b'{"timeSeries": [{"a": 1}, 7, {"b": "cut', [b'{"a": 1}', b"7", b'{"b": "cut']),
+        (b'{"timeSeries": [{"a": 1}], "next', [b'{"a": 1}']),
+        (b'{"timeSeries": []}', []),
+        (b'{"timeSeries": [{"a": 1}]}\nstray', [b'{"a": 1}', b"stray"]),
+        (b'{"timeSeries": {"a": 1}}', [b'{"timeSeries": {"a": 1}}']),
+        (b'{"points": [{"timeSeries": [1]}]}', [b'{"points": [{"timeSeries": [1]}]}']),
+    ],
+)
+def test_an_answer_that_is_cut_or_odd_loses_no_entry(content: bytes, expected: list[bytes]) -> None:
+    """What is cut or stands between the series is handed on, for Parse to refuse."""
+    reader = EntryReader(io.BufferedReader(io.BytesIO(content)), LIMIT, "timeSeries")  # type: ignore[arg-type]
+    assert [entry for batch in reader.batches() for entry in batch] == expected
+
+
 def test_what_is_no_object_in_an_array_stays_an_entry() -> None:
     """Strays between the objects and a cut end are handed on, for Parse to count as dead letters."""
     assert read(b'[{"a": 1}, 7, {"b": 2}, {"c": "cut')[0] == [b'{"a": 1}', b"7", b'{"b": 2}', b'{"c": "cut']

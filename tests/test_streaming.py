@@ -14,7 +14,7 @@ from google.cloud import pubsub_v1
 from pipeline.duckdb_store import acquire_store, release_store
 from pipeline.main import build_job, choose_runner
 from pipeline.options import parse_options
-from pipeline.sources import TIMESTAMP_ATTRIBUTE
+from pipeline.sources import END_TIME_ATTRIBUTE, TIMESTAMP_ATTRIBUTE
 
 PROJECT = "aiops-test"
 DEADLINE_SECONDS = 90
@@ -22,12 +22,12 @@ DEADLINE_SECONDS = 90
 pytestmark = [pytest.mark.slow, pytest.mark.pubsub]
 
 
-def publish(topic: str, entries: list[dict[str, object]]) -> None:
+def publish(topic: str, entries: list[dict[str, object]], attribute: str = TIMESTAMP_ATTRIBUTE) -> None:
     publisher = pubsub_v1.PublisherClient()
     sent = []
     for entry in entries:
         timestamp = str(entry.get("timestamp", now()))
-        sent.append(publisher.publish(topic, json.dumps(entry).encode(), **{TIMESTAMP_ATTRIBUTE: timestamp}))
+        sent.append(publisher.publish(topic, json.dumps(entry).encode(), **{attribute: timestamp}))
     for future in sent:
         future.result(timeout=30)
 
@@ -89,6 +89,64 @@ def test_logs_from_pubsub_become_rows_and_published_anomalies(
     assert balance == (61, 0)
 
 
+def time_series(number: int) -> dict[str, object]:
+    return {
+        "metric": {"type": "custom.googleapis.com/queue", "labels": {"user": f"ann{number % 3}@example.com"}},
+        "resource": {
+            "type": "cloud_run_revision",
+            "labels": {"project_id": "acme", "service_name": "payment"},
+        },
+        "metricKind": "GAUGE",
+        "points": [{"interval": {"endTime": now()}, "value": {"int64Value": str(number)}}],
+    }
+
+
+def test_metrics_from_pubsub_become_rows_beside_logs(
+    pubsub_emulator: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One job reads both subscriptions: windows of services and of series, and two balanced ledgers."""
+    monkeypatch.setenv("PUBSUB_EMULATOR_HOST", pubsub_emulator)
+    publisher, subscriber = pubsub_v1.PublisherClient(), pubsub_v1.SubscriberClient()
+    topics = {name: publisher.topic_path(PROJECT, f"both-{name}") for name in ("logs", "metrics")}
+    subscriptions = {name: subscriber.subscription_path(PROJECT, f"both-{name}") for name in topics}
+    for name, topic in topics.items():
+        publisher.create_topic(name=topic)
+        subscriber.create_subscription(name=subscriptions[name], topic=topic)
+
+    store_path = str(tmp_path / "live.duckdb")
+    settings, options = parse_options(
+        [
+            *("--input_subscription", subscriptions["logs"]),
+            *("--metrics_subscription", subscriptions["metrics"]),
+            *("--store", store_path, "--window_seconds", "10"),
+        ]
+    )
+    pipeline = beam.Pipeline(runner=choose_runner(settings), options=options)
+    build_job(pipeline, settings)
+    result = pipeline.run()
+    try:
+        # The local runner pulls ten messages at a time, and waits long for more of each in turn.
+        publish(topics["logs"], [failing_line(number) for number in range(9)])
+        found = [time_series(number) for number in range(30)]
+        messages = [*found[:5], {"timeSeries": found[5:]}, {"broken": "ann@example.com"}]
+        publish(topics["metrics"], messages, END_TIME_ATTRIBUTE)
+        windows, letters, balance = wait_for_rows(store_path, 9 + 31, 2 * DEADLINE_SECONDS)
+        store = acquire_store(store_path)
+        series = store.query(
+            "SELECT sum(points)::INT AS points, any_value(labels) AS labels "
+            "FROM current_metric_windows WHERE service = 'payment' AND tenant_id = 'acme'"
+        )
+        release_store(store_path)
+    finally:
+        result.cancel()
+
+    assert balance == (40, 0)
+    assert sum(row["lines"] for row in windows) == 9
+    assert series[0]["points"] == 30
+    assert "<email:" in series[0]["labels"]
+    assert [("ann@example.com" in letter["payload"]) for letter in letters] == [False]
+
+
 def pull_some(subscriber: pubsub_v1.SubscriberClient, subscription: str) -> list[dict[str, str]]:
     deadline = time.monotonic() + DEADLINE_SECONDS
     while time.monotonic() < deadline:
@@ -102,12 +160,12 @@ def pull_some(subscriber: pubsub_v1.SubscriberClient, subscription: str) -> list
 
 
 def wait_for_rows(
-    store_path: str, received: int
+    store_path: str, received: int, seconds: int = DEADLINE_SECONDS
 ) -> tuple[list[dict[str, int]], list[dict[str, str]], tuple[int, int]]:
     """Windows, dead letters, and the ledger's (received, difference) once all lines are accounted for."""
     store = acquire_store(store_path)
     try:
-        deadline = time.monotonic() + DEADLINE_SECONDS
+        deadline = time.monotonic() + seconds
         while True:
             counted = store.query(
                 "SELECT sum(received) AS n, sum(abs(difference)) AS off FROM ledger_balance"

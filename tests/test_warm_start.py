@@ -53,7 +53,7 @@ def window(minute: int, service: str = "shop") -> WindowSummary:
 def store(tmp_path: Path) -> Path:
     """Two services over 90 minutes, one of which has a snapshot."""
     path = tmp_path / "aiops.duckdb"
-    step = TrackHistory(60 * MINUTE_US)
+    step = TrackHistory(snapshot_us=60 * MINUTE_US)
     state = step.initial()
     windows = [window(minute, name) for minute in range(90) for name in ("shop", "[b]cart")]
     of_shop = [one for one in windows if one.service == "shop"]
@@ -155,7 +155,7 @@ def test_warm_start_learns_from_windows_what_the_job_learned(store: Path, tmp_pa
     assert [(row.service, row.as_of) for row in written] == [
         (name, START_US + 90 * MINUTE_US) for name in ("[b]cart", "shop")
     ]
-    step = TrackHistory(90 * MINUTE_US)
+    step = TrackHistory(snapshot_us=90 * MINUTE_US)
     state = step.initial()
     live = [
         rows

@@ -78,7 +78,7 @@ def register_coders() -> None:
     for value in vars(elements).values():
         if isinstance(value, type) and issubclass(value, msgspec.Struct) and value is not msgspec.Struct:
             register_struct(value)
-    for batch_type in (elements.PayloadBatch, elements.LogBatch):
+    for batch_type in (elements.PayloadBatch, elements.LogBatch, elements.MetricBatch):
         beam.coders.registry.register_coder(batch_type, BatchCoder)
 
 

@@ -22,7 +22,6 @@ UNKNOWN_TENANT: Final = "_unknown"
 NANOSECONDS: Final = 1_000_000_000
 MICROSECONDS: Final = 1_000_000
 MINUTE_NS: Final = 60 * NANOSECONDS
-MINUTE_US: Final = 60 * MICROSECONDS
 
 # ------------------------------------------------------------------------------------ severity
 
@@ -139,6 +138,102 @@ class LogBatch(msgspec.Struct, gc=False):
     entries: list[LogEntry]
     dead_letters: list[DeadLetter] = []
     ledger: list[LedgerEntry] = []
+
+
+# ------------------------------------------------------------------------------------- metrics
+
+MetricKind = Literal["GAUGE", "DELTA", "CUMULATIVE"]
+Statistic = Literal["value", "rate", "mean", "p95"]
+
+
+class MetricSeries(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What the points of one signal have in common; a distribution is two signals, mean and p95.
+
+    `labels` is a JSON object with sorted keys: the metric's own labels, and those of its resource
+    as `resource.<name>`. `series_id` is a hash of all the rest but tenant, service and unit; it is
+    made after redaction and empty before.
+    """
+
+    tenant_id: str
+    service: str
+    metric_type: str
+    kind: MetricKind
+    statistic: Statistic
+    labels: str = "{}"
+    instance: str = ""
+    unit: str = ""  # of the number the job looks at: "By/s" for a rate of bytes
+    series_id: str = ""
+
+
+class Buckets(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Counts of a distribution; bucket 0 is below the first of `edges`, the last one above the last."""
+
+    edges: tuple[float, ...]
+    counts: tuple[int, ...]
+
+
+class MetricPoint(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """One point of one series.
+
+    `value` is the number itself; of a CUMULATIVE series it is the running total since `start_ns`,
+    which becomes a number only with the point before it. It is None where the point holds no
+    observation. `receipts` counts copies by receive minute (minutes since 1970); it is empty for a
+    further statistic of a point that was counted with another one.
+    """
+
+    end_ns: int
+    value: float | None
+    receipts: dict[int, int] = {}
+    start_ns: int = 0  # of a CUMULATIVE point, else 0
+    weight: int = 0  # observations so far, of a CUMULATIVE distribution
+    buckets: Buckets | None = None  # of a CUMULATIVE distribution's p95
+
+
+class MetricPoints(msgspec.Struct, gc=False):
+    """Points of one series in one batch, in the order they came in. Mutable."""
+
+    series: MetricSeries
+    points: list[MetricPoint]
+
+
+class MetricBatch(msgspec.Struct, gc=False):
+    """What one bundle of payloads became. Every point received is in exactly one of the four counts.
+
+    received = points with receipts + late + filtered + dead letters, by their counts; `ledger` says so
+    per tenant and receive minute. A payload without any readable point counts as one.
+    """
+
+    series: list[MetricPoints]
+    dead_letters: list[DeadLetter] = []
+    ledger: list[LedgerEntry] = []
+
+
+class MetricSlice(msgspec.Struct, array_like=True, gc=False):
+    """The points of one series in one window. Merges exactly: points are unique by time.
+
+    `points` holds at most `MAX_POINTS` of transforms/metrics/windows.py; the receipts of those beyond
+    are added up in `overflow`.
+    """
+
+    window_start_us: int
+    points: dict[int, MetricPoint] = {}  # by end_ns
+    overflow: dict[int, int] = {}
+
+
+class MetricSummary(msgspec.Struct, array_like=True, gc=False):
+    """Windows of one series. A stream has one window in each; bounded input up to a day of them,
+    because metrics have few points a window and the runner's work is per element.
+    """
+
+    series: MetricSeries
+    window_seconds: int
+    slices: list[MetricSlice]  # by window start, ascending
+    pane_index: int = 0  # 0 on time, 1 and up for late panes that revise the window
+
+    @property
+    def window_start_us(self) -> int:
+        """Start of the first window."""
+        return self.slices[0].window_start_us
 
 
 # ------------------------------------------------------------------------ summaries, mergeable
@@ -353,6 +448,36 @@ class LogPattern(msgspec.Struct, frozen=True):
     example: Annotated[str, _text("One redacted line.")]
 
 
+class MetricWindow(msgspec.Struct, frozen=True):
+    """One series of a metric in one window, and what its detector thinks of it. Table `metric_windows`."""
+
+    tenant_id: Annotated[str, _text("Tenant that the metric belongs to.")]
+    service: Annotated[str, _text("Service that it was measured at.")]
+    series_id: Annotated[str, _text("Hash of metric type, kind, statistic, instance and labels.")]
+    window_start: Annotated[Timestamp, _text("Start of the window, event time.")]
+    window_end: Annotated[Timestamp, _text("End of the window, event time, exclusive.")]
+    revision: Annotated[int, _text("0 for the pane on time, higher for late panes; the last counts.")]
+    instance: Annotated[str, _text("Pod, machine or target that it was measured at, where known.")]
+    metric_type: Annotated[str, _text("Type of the metric, e.g. run.googleapis.com/request_count.")]
+    statistic: Annotated[
+        str, _text("What the numbers are: value, rate (per second), mean or p95 (of a distribution).")
+    ]
+    labels: Annotated[str, _text("JSON object: labels of the metric, and of its resource as resource.NAME.")]
+    unit: Annotated[str, _text("Unit of the numbers, or empty.")]
+    points: Annotated[int, _text("Points of the window, copies counted once.")]
+    value: Annotated[float | None, _text("Mean over the points; null where they hold no number.")]
+    min: Annotated[float | None, _text("Lowest of the points.")]
+    max: Annotated[float | None, _text("Highest of the points.")]
+    baseline: Annotated[float | None, _text("What is usual at this hour, as far as it is known.")]
+    band_low: Annotated[float | None, _text("Lower end of what is normal.")]
+    band_high: Annotated[float | None, _text("Upper end of what is normal.")]
+    score: Annotated[float, _text("0 to 1: how much of an alarm this is.")]
+    label: Annotated[str, _text("learning, normal, anomalous, continuing, or no_value.")]
+    ledger: Annotated[
+        str, _text("JSON object: receive minute (seconds since 1970) to [analyzed, duplicate] points.")
+    ]
+
+
 class AnomalyMetric(msgspec.Struct, frozen=True):
     """One number that an anomaly rests on. `baseline` and `band` are null where none is known."""
 
@@ -423,19 +548,23 @@ class DeadLetter(msgspec.Struct, frozen=True):
     revision: Annotated[int, _text("Grows as more identical ones come in; the last counts.")] = 0
 
 
+LedgerSource = Literal["logs", "metrics"]
+
+
 class LedgerEntry(msgspec.Struct, frozen=True):
-    """Lines of one tenant and receive minute, counted as they come in. Table `ledger`.
+    """Lines or metric points of one tenant and receive minute, as they come in. Table `ledger`.
 
     What was analyzed or dead-lettered is not here: the balance counts that in the tables where
     it ended up, so that a loss anywhere between shows.
     """
 
-    tenant_id: Annotated[str, _text("Tenant of the lines, or _unknown.")]
-    receive_minute: Annotated[Timestamp, _text("Minute that the lines were received in.")]
-    received: Annotated[int, _text("Lines received.")]
-    late: Annotated[int, _text("Lines later than the allowed lateness: counted, not analyzed.")]
-    filtered: Annotated[int, _text("Lines that --services or --min_severity left out.")]
-    revision: Annotated[int, _text("Grows as more lines of the minute come in; the last counts.")] = 0
+    tenant_id: Annotated[str, _text("Tenant of the lines or points, or _unknown.")]
+    receive_minute: Annotated[Timestamp, _text("Minute that they were received in.")]
+    received: Annotated[int, _text("Lines or points received.")]
+    late: Annotated[int, _text("Those later than the allowed lateness: counted, not analyzed.")]
+    filtered: Annotated[int, _text("Those that --services or --min_severity left out.")]
+    revision: Annotated[int, _text("Grows as more of the minute come in; the last counts.")] = 0
+    source: Annotated[LedgerSource, _text("What is counted: 'logs' (lines) or 'metrics' (points).")] = "logs"
 
 
 BaselineStatus = Literal["learning", "ready", "alarming"]
@@ -480,6 +609,7 @@ class BaselineSnapshot(msgspec.Struct, frozen=True):
 TABLES: Final[dict[str, type[msgspec.Struct]]] = {
     "service_windows": ServiceWindow,
     "log_patterns": LogPattern,
+    "metric_windows": MetricWindow,
     "anomalies": Anomaly,
     "baselines": BaselineSnapshot,
     "dead_letters": DeadLetter,

@@ -11,6 +11,7 @@ from aiops.query import (
     Filters,
     find_anomalies,
     find_ledger,
+    ledger_by_source,
     ledger_by_tenant,
     newest_event,
     parse_since,
@@ -72,6 +73,7 @@ class ReportData:
     dead_lettered: int
     ledger: Row
     ledger_tenants: list[Row]
+    ledger_sources: list[Row]
     unbalanced: list[Row]
     left_out: dict[str, int]
 
@@ -122,6 +124,7 @@ def gather_report(store: DuckDBStore, tenant: str | None = None, since: str | No
         dead_lettered=dead_lettered,
         ledger=sum_ledger(minutes),
         ledger_tenants=ledger_tenants,
+        ledger_sources=ledger_by_source(minutes),
         unbalanced=fair_share(unbalanced, lambda minute: str(minute["tenant_id"]), MOST_MINUTES),
         left_out={
             "episodes": len(every_episode) - len(episodes),

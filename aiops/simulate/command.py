@@ -33,6 +33,9 @@ def simulate(
     start: Annotated[str, typer.Option(help="Event time of the first entry, RFC 3339.")] = DEFAULT_START,
     duration: Annotated[str, typer.Option(help="Length of the run, like 90s, 30m, 12h or 3d.")] = "30m",
     tenants: Annotated[int, typer.Option(help="How many tenants (projects).")] = 3,
+    first_tenant: Annotated[
+        int, typer.Option(help="Number of the first tenant: 2 leaves acme-shop out, and so on.")
+    ] = 1,
     services: Annotated[int, typer.Option(help="How many services each tenant has; 12 make one shop.")] = 12,
     rate: Annotated[
         float, typer.Option(help="User requests a minute and tenant on an average working day.")
@@ -40,7 +43,8 @@ def simulate(
     faults: Annotated[
         str,
         typer.Option(
-            help="default, none, random:N or a list like errors@payment+10m/5m,latency@cart+20m/5m."
+            help="default, none, random:N, random:N:TYPE+TYPE or a list like "
+            "errors@payment+10m/5m,latency@cart+20m/5m."
         ),
     ] = "default",
     out: Annotated[
@@ -61,6 +65,9 @@ def simulate(
         float, typer.Option(help="Share of entries received 11 to 30 minutes late, 0 to 1.")
     ] = 0.0,
     out_of_order: Annotated[bool, typer.Option("--out-of-order", help="In the order of receipt.")] = False,
+    quiet_nights: Annotated[
+        bool, typer.Option("--quiet-nights", help="No user requests from 23 to 5 of each tenant's day.")
+    ] = False,
     realtime: Annotated[
         bool, typer.Option("--realtime", help="Start now, and send each entry when it is due.")
     ] = False,
@@ -75,6 +82,7 @@ def simulate(
             start=start,
             duration_seconds=parse_duration(duration),
             tenants=tenants,
+            first_tenant=first_tenant,
             services=services,
             rate=rate,
             faults=faults,
@@ -82,6 +90,7 @@ def simulate(
             malformed=malformed,
             late=late,
             out_of_order=out_of_order,
+            quiet_nights=quiet_nights,
         )
         if realtime:
             now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -23,6 +23,7 @@ class SimulationConfig:
     start: str = DEFAULT_START  # RFC 3339
     duration_seconds: int = 1800
     tenants: int = 3
+    first_tenant: int = 1  # leaves out those before: 2 begins with globex-retail
     services: int = 12  # of each tenant, see shop.build_shop
     rate: float = 300.0  # user requests a minute and tenant, averaged over a working day
     faults: str = "default"  # grammar: plans.plan_faults
@@ -30,6 +31,7 @@ class SimulationConfig:
     malformed: float = 0.0  # share of lines that are damaged
     late: float = 0.0  # share of entries received 11 to 30 minutes after their event time
     out_of_order: bool = False  # lines in the order they are received, not in that of event time
+    quiet_nights: bool = False  # no user requests from 23 to 5 of the tenant's day
     noise: bool = True  # noise: errors, warnings, slow requests, routine deploys
 
     def __post_init__(self) -> None:
@@ -37,6 +39,8 @@ class SimulationConfig:
             raise ValueError(f"duration is {self.duration_seconds} s; give 1 second to 366 days")
         if not 1 <= self.tenants <= 1000:
             raise ValueError(f"tenants is {self.tenants}; give 1 to 1000")
+        if not 1 <= self.first_tenant <= 1000:
+            raise ValueError(f"first_tenant is {self.first_tenant}; give 1 to 1000")
         if not 1 <= self.services <= 600:
             raise ValueError(f"services is {self.services}; give 1 to 600")
         if not 0 < self.rate <= 1e6:

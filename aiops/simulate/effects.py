@@ -72,11 +72,18 @@ class Effect:
         )
         self._failures: list[Failed] = []
         self._new: list[Writer] = []
+        self._audited = 0
+        self._lines_before = self.node.lines
         self._attackers = [public_address(self.random) for _ in range(3)]
 
     @property
     def strength(self) -> float:
         return self.fault.intensity
+
+    @property
+    def lines(self) -> int:
+        """Lines of the fault's service while it lasted, those that a silence kept back included."""
+        return self._audited if self.fault.service == PROJECT else self.node.lines - self._lines_before
 
     def tick(self, second: int) -> None:
         _EFFECTS[self.fault.type](self, second)
@@ -143,6 +150,7 @@ class Effect:
         auditor = self.world.auditor
         for after, write in ((0, auditor.grant), (20, auditor.new_key), (45, auditor.open_firewall)):
             if second == self.fault.start_second + after:
+                self._audited += 1
                 self.world.audit(self._moment(second), write)
 
     def traffic_surge(self, second: int) -> None:  # noqa: ARG002
@@ -166,6 +174,7 @@ class Effect:
         for _ in range(poisson(mean, self.random.random)):
             message = messages[int(self.random.random() * len(messages))]
             said = (message.severity, _payload(message).fill(self.random))
+            self.node.lines += 1
             self.world.say(self.node, self._moment(second), said)
 
 

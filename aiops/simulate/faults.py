@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from aiops.simulate.shop import Service, upstream
+from aiops.simulate.shop import Service, bypassed, upstream
 
 FaultType = Literal[
     "latency",
@@ -55,6 +55,7 @@ class Fault(msgspec.Struct, frozen=True):
     affected_services: tuple[str, ...]  # the root cause and whoever feels it through calls
     root_cause: str
     detectable_by: Literal["rules", "learned"]  # whether fixed thresholds can see it at all
+    touched_services: tuple[str, ...] = ()  # not ill, but called less, or going on without an ill one
 
     @property
     def start_second(self) -> int:
@@ -71,7 +72,7 @@ class FaultKind:
 
     expected_types: tuple[str, ...]
     detectable_by: Literal["rules", "learned"]
-    spreads: bool  # whether callers feel it
+    spreads: Literal["", "failures", "time", "calls", "requests"]  # what others feel of it, if anything
     platforms: tuple[str, ...] = ()
     services: tuple[str, ...] = ()  # the only ones that can have it, () for all
 
@@ -80,37 +81,38 @@ _RUNNING: Final = ("cloud_run", "gke", "app_engine", "cloud_function")
 
 KINDS: Final[dict[FaultType, FaultKind]] = {
     "latency": FaultKind(
-        ("latency_increase", "performance_degradation"), "rules", spreads=True, platforms=("cloud_run", "gke")
+        ("latency_increase", "performance_degradation"),
+        "rules",
+        spreads="time",
+        platforms=("cloud_run", "gke"),
     ),
     "slow_drift": FaultKind(
         ("latency_increase", "performance_degradation", "metric_anomaly"),
         "learned",
-        spreads=True,
+        spreads="time",
         platforms=("cloud_run", "gke"),
     ),
-    "errors": FaultKind(("error_spike",), "rules", spreads=True, platforms=_RUNNING),
-    "silence": FaultKind(("silence", "traffic_change"), "learned", spreads=False, platforms=_RUNNING),
+    "errors": FaultKind(("error_spike",), "rules", spreads="failures", platforms=_RUNNING),
+    "silence": FaultKind(("silence", "traffic_change"), "learned", spreads="", platforms=_RUNNING),
     "resource_exhaustion": FaultKind(
-        ("resource_exhaustion",), "rules", spreads=True, platforms=(*_RUNNING, "cloud_sql")
+        ("resource_exhaustion",), "rules", spreads="failures", platforms=(*_RUNNING, "cloud_sql")
     ),
-    "brute_force": FaultKind(("security_incident",), "rules", spreads=True, services=("auth",)),
+    "brute_force": FaultKind(("security_incident",), "rules", spreads="calls", services=("auth",)),
     "bad_deploy": FaultKind(
-        ("deploy_regression", "error_spike", "new_pattern"), "rules", spreads=True, platforms=_RUNNING
+        ("deploy_regression", "error_spike", "new_pattern"), "rules", spreads="failures", platforms=_RUNNING
     ),
     "cascading_failure": FaultKind(
         ("error_spike", "latency_increase", "performance_degradation"),
         "rules",
-        spreads=True,
+        spreads="failures",
         services=("inventory", "payment", "cart", "catalog", "shop-db"),
     ),
-    "certificate_expiry": FaultKind(("certificate_expiry",), "rules", spreads=False, platforms=_RUNNING),
-    "privilege_change": FaultKind(("security_incident",), "rules", spreads=False, services=(PROJECT,)),
+    "certificate_expiry": FaultKind(("certificate_expiry",), "rules", spreads="", platforms=_RUNNING),
+    "privilege_change": FaultKind(("security_incident",), "rules", spreads="", services=(PROJECT,)),
     "traffic_surge": FaultKind(
-        ("traffic_change", "metric_anomaly"), "learned", spreads=True, platforms=("cloud_run", "gke")
+        ("traffic_change", "metric_anomaly"), "learned", spreads="requests", platforms=("cloud_run", "gke")
     ),
-    "new_pattern": FaultKind(
-        ("new_pattern", "unusual_pattern"), "learned", spreads=False, platforms=_RUNNING
-    ),
+    "new_pattern": FaultKind(("new_pattern", "unusual_pattern"), "learned", spreads="", platforms=_RUNNING),
 }
 
 
@@ -136,14 +138,7 @@ def make_fault(
     tenant_id, service = place
     start_second, end_second = span
     kind = KINDS[fault_type]
-    if service == PROJECT:
-        affected: tuple[str, ...] = PROJECT_SERVICES
-    elif kind.spreads:
-        affected = tuple(upstream(shop, service))
-    else:
-        affected = (service,)
-    if fault_type == "traffic_surge":
-        affected = tuple(shop)
+    affected, touched = _reach(kind, service, shop)
     return Fault(
         fault_id=f"{tenant_id}/{service}/{fault_type}/{_rfc3339(start_second)}",
         type=fault_type,
@@ -158,7 +153,25 @@ def make_fault(
         affected_services=affected,
         root_cause=service,
         detectable_by=kind.detectable_by,
+        touched_services=touched,
     )
+
+
+def _reach(
+    kind: FaultKind, service: str, shop: dict[str, Service]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The services that a fault of this kind at `service` affects, and those that it only touches."""
+    if service == PROJECT:
+        return PROJECT_SERVICES, ()
+    if not kind.spreads:
+        return (service,), ()
+    if kind.spreads == "requests":
+        return tuple(shop), ()
+    affected = tuple(upstream(shop, service, optional=kind.spreads == "time"))
+    if kind.spreads != "failures":
+        return affected, ()
+    touched = {*upstream(shop, service, optional=True), *bypassed(shop, service)}
+    return affected, tuple(name for name in shop if name in touched and name not in affected)
 
 
 def _rfc3339(second: int) -> str:

@@ -36,13 +36,19 @@ def simulate(config: SimulationConfig) -> Iterator[bytes]:
     return (line for _, _, line in deliveries(config))
 
 
-def deliveries(config: SimulationConfig) -> Iterator[Delivery]:
-    """The same with (when it comes, event time, line); both times in nanoseconds."""
+def deliveries(config: SimulationConfig, lines: dict[str, int] | None = None) -> Iterator[Delivery]:
+    """The same with (when it comes, event time, line); both times in nanoseconds.
+
+    `lines` gets, by fault_id, how many lines the service of each fault had while it lasted, those that
+    a silence kept back included: a fault with hardly any leaves no trace. It is whole at the end.
+    """
     pending: dict[int, list[Delivery]] = {}
     clock = Clock()
     faults = truth(config)
+    counts = {} if lines is None else lines
     tenants = [
-        _TenantRun(World(config, tenant, pending, clock), faults) for tenant in make_tenants(config.tenants)
+        _TenantRun(World(config, tenant, pending, clock), faults, counts)
+        for tenant in make_tenants(config.tenants, config.first_tenant)
     ]
     spoil = _Spoiler(config)
     for second in range(config.start_second, config.end_second):
@@ -50,6 +56,8 @@ def deliveries(config: SimulationConfig) -> Iterator[Delivery]:
             tenant.tick(second)
         if second in pending:
             yield from spoil.apply(sorted(pending.pop(second)))
+    for tenant in tenants:
+        tenant.count_lines()
     while pending:
         yield from spoil.apply(sorted(pending.pop(min(pending))))
     yield from spoil.rest()
@@ -58,8 +66,8 @@ def deliveries(config: SimulationConfig) -> Iterator[Delivery]:
 class _TenantRun:
     """One tenant's world with its faults as they come and go."""
 
-    def __init__(self, world: World, faults: list[Fault]) -> None:
-        self.world = world
+    def __init__(self, world: World, faults: list[Fault], lines: dict[str, int]) -> None:
+        self.world, self._lines = world, lines
         self._to_come = [fault for fault in faults if fault.tenant_id == world.tenant.tenant_id][::-1]
         self._active: list[Effect] = []
         self._background = Background(world) if world.config.noise else None
@@ -72,11 +80,17 @@ class _TenantRun:
             self._background.tick(second)
         self.world.visit(second)
 
+    def count_lines(self) -> None:
+        """Count also for the faults that last until the end of the run."""
+        for effect in self._active:
+            self._lines[effect.fault.fault_id] = effect.lines
+
     def _change_faults(self, second: int) -> None:
         while self._to_come and self._to_come[-1].start_second <= second:
             self._active.append(Effect(self._to_come.pop(), self.world))
         ended = [effect for effect in self._active if effect.fault.end_second <= second]
         for effect in ended:
+            self._lines[effect.fault.fault_id] = effect.lines
             self._active.remove(effect)
             effect.stop(second)
         if ended:

@@ -7,10 +7,23 @@ from typing import Any, Final
 
 import msgspec
 
-from aiops.simulate.faults import Fault
+from aiops.simulate.faults import PROJECT, Fault
 
 GRACE_SECONDS: Final = 300
 """An anomaly may begin this long after the end of its fault: windows of `over: 5m` trail it."""
+
+
+LEAST_LINES: Final = 5
+"""Of the fault's service while it lasted; with fewer, a fault leaves no trace that could be found."""
+
+
+def is_visible(fault: Fault, lines: int) -> bool:
+    """Whether a fault left a trace, by the lines that `deliveries` counted for it.
+
+    Those of its service while it lasted, without a database's housekeeping; for a silence those that
+    it kept back. A fault in the project itself consists of its few audit entries: one is enough.
+    """
+    return lines >= (1 if fault.service == PROJECT else LEAST_LINES)
 
 
 class FaultResult(msgspec.Struct, frozen=True):
@@ -20,7 +33,7 @@ class FaultResult(msgspec.Struct, frozen=True):
     found: bool
     delay_seconds: float | None
     matches: int
-    related: int  # anomalies of other types in the services it touches, while it lasts
+    related: int  # other anomalies in the services it affects or touches, while it lasts
     anomaly_types: tuple[str, ...]  # of the matches
 
 
@@ -44,7 +57,8 @@ def match_faults(
     An anomaly is a mapping with tenant_id, service, anomaly_type, anomaly_severity, window_start
     and window_end (microseconds). It finds a fault when the tenant is equal, the service is one
     that the fault touches, its window overlaps the fault (plus `grace_seconds` after it) and its
-    type is expected. With another type it is related to the fault; all others are false.
+    type is expected. With another type, or at a service that the fault only touches, it is related to
+    the fault; all others are false.
     """
     faults = sorted(truth, key=lambda fault: (fault.start_us, fault.fault_id))
     matches: dict[str, list[Mapping[str, Any]]] = {fault.fault_id: [] for fault in faults}
@@ -53,7 +67,7 @@ def match_faults(
     for anomaly in anomalies:
         touched = [fault for fault in faults if _touches(fault, anomaly, grace_seconds * 1_000_000)]
         for fault in touched:
-            if anomaly["anomaly_type"] in fault.expected_types:
+            if anomaly["anomaly_type"] in fault.expected_types and anomaly["service"] in _affected(fault):
                 matches[fault.fault_id].append(anomaly)
             else:
                 related[fault.fault_id] += 1
@@ -66,10 +80,14 @@ def match_faults(
 def _touches(fault: Fault, anomaly: Mapping[str, Any], grace_us: int) -> bool:
     return (
         anomaly["tenant_id"] == fault.tenant_id
-        and anomaly["service"] in {fault.root_cause, *fault.affected_services}
+        and anomaly["service"] in {*_affected(fault), *fault.touched_services}
         and anomaly["window_end"] > fault.start_us
         and anomaly["window_start"] < fault.end_us + grace_us
     )
+
+
+def _affected(fault: Fault) -> set[str]:
+    return {fault.root_cause, *fault.affected_services}
 
 
 def _result(fault: Fault, matches: list[Mapping[str, Any]], related: int) -> FaultResult:

@@ -117,6 +117,7 @@ class Node:
             f"10.{random.getrandbits(6)}.{random.getrandbits(8)}.{random.getrandbits(7) + 2}"
         )
         self.open = True
+        self.lines = 0  # so far, those that a fault kept back included; not the housekeeping of a database
         self.roll_outs = 12 + random.getrandbits(5)
         self.writers: list[Writer] = []
         self._stable: list[Writer] = []

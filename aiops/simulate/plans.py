@@ -3,6 +3,7 @@
     default            a few different faults in each tenant, spread over the run
     none               no fault
     random:N           N faults of random type, place, time and strength
+    random:N:TYPES     the same of these types, joined with +, like random:12:silence+slow_drift
     FAULT[,FAULT...]   where FAULT is TYPE@[TENANT:]SERVICE+OFFSET/DURATION[xINTENSITY]
 
 `errors@payment+10m/5m` fails payment of the first tenant from minute 10 to 15. TENANT is a
@@ -62,7 +63,7 @@ def parse_duration(text: str) -> int:
 
 def plan_faults(config: SimulationConfig) -> list[Fault]:
     """The faults of a run, by start. Raises ValueError that says what is wrong in `config.faults`."""
-    tenants = make_tenants(config.tenants)
+    tenants = make_tenants(config.tenants, config.first_tenant)
     shop, _ = build_shop(config.services)
     text = config.faults.strip()
     if text in {"none", ""}:
@@ -96,10 +97,12 @@ def _random(
     config: SimulationConfig, tenants: list[Tenant], shop: dict[str, Service], text: str
 ) -> list[Fault]:
     """Faults of one tenant never overlap, and none starts in the first tenth of the run."""
-    if not text.isdecimal() or int(text) > 10_000:
+    count, colon, named = text.partition(":")
+    if not count.isdecimal() or int(count) > 10_000:
         raise ValueError("random: wants a number of faults, up to 10000, like random:5")
+    types = _types_named(named, shop) if colon else TYPES
     random = Random(f"faults {config.seed}")  # noqa: S311
-    turns = [tenants[number % len(tenants)] for number in range(int(text))]
+    turns = [tenants[number % len(tenants)] for number in range(int(count))]
     faults = []
     for number, tenant in enumerate(turns):
         total = turns.count(tenant)
@@ -107,8 +110,8 @@ def _random(
         begin = config.start_second + config.duration_seconds * 0.1 + slot * (number // len(tenants))
         length = min(slot * 0.6, 240 + random.random() * 360)
         begin += random.random() * (slot * 0.9 - length)
-        fault_type = pick(random, TYPES)
-        places = [PROJECT] if fault_type == "privilege_change" else _places(fault_type, shop)
+        fault_type = pick(random, types)
+        places = _places(fault_type, shop)
         if not places:
             fault_type, places = "errors", _places("errors", shop)
         place = pick(random, places)
@@ -118,7 +121,20 @@ def _random(
     return faults
 
 
+def _types_named(text: str, shop: dict[str, Service]) -> tuple[FaultType, ...]:
+    names = text.split("+")
+    possible = [name for name in TYPES if _places(name, shop)]
+    for name in names:
+        if name not in possible:
+            raise ValueError(
+                f"random: no fault of type {name!r} can happen in this shop; give {', '.join(possible)}"
+            )
+    return tuple(cast("FaultType", name) for name in names)
+
+
 def _places(fault_type: FaultType, shop: dict[str, Service]) -> list[str]:
+    if fault_type == "privilege_change":
+        return [PROJECT]
     return [service.name for service in shop.values() if can_have(KINDS[fault_type], service)]
 
 
@@ -135,7 +151,7 @@ def _listed(
     if fault_type not in TYPES:
         raise ValueError(f"{text!r}: there is no fault type {fault_type!r}; give one of {', '.join(TYPES)}")
     known = cast("FaultType", fault_type)
-    places = [PROJECT] if known == "privilege_change" else _places(known, shop)
+    places = _places(known, shop)
     if found["service"] not in places:
         raise ValueError(
             f"{text!r}: {known} cannot happen at {found['service']!r}; give one of {', '.join(places)}"

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Final
 
 DAY: Final = 86_400
+NIGHT_BEGINS: Final = 23.0
+NIGHT_ENDS: Final = 5.0
 
 
 @dataclass(frozen=True)
@@ -27,13 +29,13 @@ _KNOWN: Final = (
 )
 
 
-def make_tenants(count: int) -> list[Tenant]:
-    """The first `count` tenants: three with names, then store-04, store-05, ..."""
+def make_tenants(count: int, first: int = 1) -> list[Tenant]:
+    """`count` tenants from number `first`: three with names, then store-04, store-05, ..."""
     more = (
         Tenant(f"store-{n:02d}", f"store-{n:02d}.example", float((n * 5) % 24 - 11), 0.7 + 0.1 * (n % 6))
-        for n in range(len(_KNOWN) + 1, count + 1)
+        for n in range(len(_KNOWN) + 1, first + count)
     )
-    return [*_KNOWN, *more][:count]
+    return [*_KNOWN, *more][first - 1 : first - 1 + count]
 
 
 def local_hour(tenant: Tenant, second: int) -> float:
@@ -47,12 +49,20 @@ def is_weekend(tenant: Tenant, second: int) -> bool:
     return (day + 3) % 7 >= 5  # 1970-01-01 was a Thursday
 
 
-def traffic_factor(tenant: Tenant, second: int) -> float:
-    """Traffic relative to the mean of a working day: lowest at 4, highest in the afternoon and evening."""
-    angle = 2 * math.pi * (local_hour(tenant, second) - 4) / 24
+def traffic_factor(tenant: Tenant, second: int, *, quiet_nights: bool = False) -> float:
+    """Traffic relative to the mean of a working day: lowest at 4, highest in the afternoon and evening.
+
+    With `quiet_nights` there is none from NIGHT_BEGINS to NIGHT_ENDS; it fades out over the hour before
+    and comes back over the hour after. The other hours stay as they are, so the day's mean is lower.
+    """
+    hour = local_hour(tenant, second)
+    awake = min(1.0, NIGHT_BEGINS - hour, hour - NIGHT_ENDS) if quiet_nights else 1.0
+    if awake <= 0:
+        return 0.0
+    angle = 2 * math.pi * (hour - 4) / 24
     factor = 1 - 0.72 * math.cos(angle) - 0.18 * math.cos(2 * angle)
     weekend = tenant.weekend_factor if is_weekend(tenant, second) else 1.0
-    return max(0.05, factor) * weekend
+    return max(0.05, factor) * weekend * awake
 
 
 def poisson(mean: float, random: Callable[[], float]) -> int:

@@ -232,10 +232,11 @@ def _renamed(service: Service, shop: int) -> Service:
     return replace(service, name=_suffixed(service.name, shop), operations=operations)
 
 
-def upstream(services: dict[str, Service], name: str) -> dict[str, int]:
+def upstream(services: dict[str, Service], name: str, *, optional: bool = False) -> dict[str, int]:
     """The services that feel it when `name` fails, with their distance from it in calls.
 
-    Optional calls carry nothing upward: their caller goes on without them.
+    A failed optional call carries nothing upward: its caller goes on without it. A slow one does, for
+    the caller waits: `optional` takes these calls in.
     """
     distances = {name: 0}
     frontier = [name]
@@ -246,9 +247,41 @@ def upstream(services: dict[str, Service], name: str) -> dict[str, int]:
                 call.service
                 for operation in service.operations
                 for call in operation.calls
-                if not call.optional
+                if optional or not call.optional
             }
             if called in calls and service.name not in distances:
                 distances[service.name] = distances[called] + 1
                 frontier.append(service.name)
     return distances
+
+
+def bypassed(services: dict[str, Service], name: str) -> set[str]:
+    """The services that get fewer calls when all operations of `name` fail before they call anyone.
+
+    Those that a failed operation would have called afterward, and whom these call.
+    """
+    called = {
+        (service.name, operation.name): operation.calls
+        for service in services.values()
+        for operation in service.operations
+    }
+    failed = {place for place in called if place[0] == name}
+    cut = [call for place in failed for call in called[place]]
+    changed = True
+    while changed:
+        changed = False
+        for place in called.keys() - failed:
+            for number, call in enumerate(called[place]):
+                if not call.optional and (call.service, call.operation) in failed:
+                    failed.add(place)
+                    cut += called[place][number + 1 :]
+                    changed = True
+                    break
+    missed: set[tuple[str, str]] = set()
+    while cut:
+        call = cut.pop()
+        place = call.service, call.operation
+        if place in called and place not in missed:
+            missed.add(place)
+            cut += called[place]
+    return {service for service, _ in missed}

@@ -77,8 +77,10 @@ class Walk:
             self._tell(place, status, end - work // 4)
         if node.hang_ns and status == 503:
             end += int(node.hang_ns * (0.8 + 0.4 * chance()))
-        if node.logs_access and not node.silent:
-            self._record(place, arrival, end, status)
+        if node.logs_access:
+            node.lines += 1
+            if not node.silent:
+                self._record(place, arrival, end, status)
         return end, status
 
     def _work_ns(self, node: Node, operation: Compiled) -> int:
@@ -150,6 +152,7 @@ class Walk:
         if status == 401 and node.denials is not None:
             payload = node.denials.fill(self.random).replace("@address@", self.client.address)
             told = (self.client.trace, place.span, place.instance)
+            node.lines += 1
             self.world.say(node, at, ("WARNING", payload), told)
         if status != 200:
             return
@@ -168,6 +171,7 @@ class Walk:
         text = payload.fill(self.random)
         if text[-1] == "}" and place.parent_span:
             text = f'{text[:-1]},"parent_span_id":"{place.parent_span}"}}'
+        place.node.lines += 1
         self.world.say(place.node, at, (severity, text), (self.client.trace, place.span, place.instance))
 
     def _record(self, place: _Place, arrival: Arrival, end: int, status: int) -> None:

@@ -60,7 +60,8 @@ class World:
             node.open = first <= hour < last
         random = self.random.random
         start = second * SECOND_NS
-        for _ in range(poisson(self.config.rate / 60 * traffic_factor(self.tenant, second), random)):
+        factor = traffic_factor(self.tenant, second, quiet_nights=self.config.quiet_nights)
+        for _ in range(poisson(self.config.rate / 60 * factor, random)):
             route = self.routes[bisect(self._weights, random() * self._weights[-1])]
             self.request(route, start + int(random() * SECOND_NS))
         for service, extra in self.surge.items():

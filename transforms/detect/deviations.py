@@ -27,6 +27,7 @@ from transforms.elements import (
     WindowSummary,
 )
 
+LEVEL: Final = "level"
 REPEAT_US: Final = 60 * 60 * 1_000_000
 CAUTIOUS_US: Final = 24 * REPEAT_US
 """So young a signal gives no severity above medium."""
@@ -54,6 +55,9 @@ class Deviation(NamedTuple):
     minutes: float  # since its episode began, this window included
     alarms_before: float
     age_us: float
+    detector: str = LEVEL
+    reason: str = ""  # in the detector's own words
+    most: AnomalySeverity = "critical"  # the highest severity that an operator wants of it
 
     @property
     def is_alarming(self) -> bool:
@@ -92,6 +96,7 @@ class Report(msgspec.Struct, array_like=True, gc=False):
 
 def find_deviations(
     names: Sequence[str],
+    most: Sequence[AnomalySeverity],
     judged: Judged,
     observed: tuple[Numbers, Numbers],
     first_us: Numbers,
@@ -120,6 +125,7 @@ def find_deviations(
                 (end_us - float(judged.opened_us[place])) / _MINUTE_US,
                 float(judged.alarms_before[place]),
                 summary.window_start_us - float(first_us[place]),
+                most=most[place],
             )
         )
     return found
@@ -163,6 +169,10 @@ def _key(topic: Topic) -> str:
 
 
 def _severity(deviation: Deviation) -> AnomalySeverity:
+    return min(_own_severity(deviation), deviation.most, key=ANOMALY_SEVERITIES.index)
+
+
+def _own_severity(deviation: Deviation) -> AnomalySeverity:
     if (
         deviation.strength >= HIGH_STRENGTH
         and deviation.minutes >= HIGH_MINUTES
@@ -185,12 +195,12 @@ def _finding(topic: Topic, alarming: list[Deviation], severity: AnomalySeverity)
     alarming.sort(key=lambda deviation: (-deviation.strength, deviation.name))
     leader = alarming[0]
     return Finding(
-        detector="level",
+        detector=leader.detector,
         signal=leader.name,
         anomaly_type=topic.anomaly_type,
         severity=severity,
         confidence=confidence_of(leader.strength),
-        description=_describe(leader),
+        description=leader.reason or _describe(leader),
         metrics=[_metric(deviation) for deviation in alarming[:MOST_METRICS]],
         endpoint=topic.scope if topic.scope != _PATTERNS else "",
         pattern_ids=tuple(

@@ -9,25 +9,27 @@ from __future__ import annotations
 import logging
 from bisect import bisect_left
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final
 
 import msgspec
 
-from transforms.detect.baselines.seasons import Calendar
-from transforms.detect.findings import Finding
-from transforms.detect.signals import HISTORY_WINDOWS, Band, WindowSignals, compact, signals_of
-from transforms.detect.snapshots import (
+from transforms.detect.baseline_state import (
     STATE_VERSION,
     SnapshotError,
     decode_baselines,
-    describe_service,
     learned_windows,
 )
+from transforms.detect.baselines.book import BaselineBook
+from transforms.detect.findings import Finding
+from transforms.detect.signals import HISTORY_WINDOWS, Band, WindowSignals, compact, signals_of
+from transforms.detect.snapshots import describe_service
 from transforms.detect.watch import ServiceBaselines, watch_window
 from transforms.elements import MICROSECONDS, BaselineSnapshot, WindowSummary
 
 _LOGGER = logging.getLogger(__name__)
+
+NO_BOOK: Final = BaselineBook()
+"""Nothing set by an operator: the defaults."""
 
 LATE_WINDOWS: Final = 70
 """Windows that a late pane may still revise: an hour of allowed lateness and ten minutes of late lines."""
@@ -66,23 +68,23 @@ class ServiceMemory(msgspec.Struct):
     warm_us: int = -1
 
 
-@dataclass
 class TrackHistory:
     """Ordered step: WindowSummary → WindowHistory, one for each pane.
 
     A late pane gets the same past as its window on time had, and changes nobody else's past. It
     teaches learned detectors nothing, nor do they judge it: what they found on time stands.
 
-    The window that ends an hour of event time (or whatever `snapshot_us` says; 0 is never) brings
+    The window that ends an hour of event time (or whatever `snapshot_us` says; 0: never) brings
     snapshots of what is learned, and the first one after it where that window is missing. A value that
     is a snapshot itself is what to begin with: see `_begin_with`.
     """
 
-    snapshot_us: int = 0
     state_type = ServiceMemory
     output_type = WindowHistory
 
-    def __post_init__(self) -> None:
+    def __init__(self, book: BaselineBook = NO_BOOK, snapshot_us: int = 0) -> None:
+        self._book = book
+        self._snapshot_us = snapshot_us
         self._not_taken = 0
 
     def initial(self) -> ServiceMemory:
@@ -106,7 +108,7 @@ class TrackHistory:
             yield WindowHistory(value, previous, past, bands=on_time.bands if on_time else {})
             return
         snapshots = self._snapshots_before(state, value)
-        findings, bands = watch_window(state.baselines, value, Calendar())
+        findings, bands = watch_window(state.baselines, value, self._book)
         state.windows.append(msgspec.structs.replace(signals, bands=bands))
         _forget(state)
         snapshots += self._snapshots_after(state, value)
@@ -114,22 +116,29 @@ class TrackHistory:
 
     def _snapshots_before(self, state: ServiceMemory, value: WindowSummary) -> list[BaselineSnapshot]:
         """Those that the window did not bring which would have ended the hour."""
-        if not self.snapshot_us or not state.windows:
+        if not self._snapshot_us or not state.windows:
             return []
         newest = state.windows[-1]
         end_us = newest.window_start_us + newest.window_us
         if end_us <= state.snapshot_us or not self._passes(end_us - 1, value.window_start_us):
             return []
-        return _take_snapshots(state, value, end_us)
+        return self._take_snapshots(state, value, end_us)
 
     def _snapshots_after(self, state: ServiceMemory, value: WindowSummary) -> list[BaselineSnapshot]:
         end_us = value.window_start_us + value.window_seconds * MICROSECONDS
-        if not self.snapshot_us or not self._passes(value.window_start_us, end_us):
+        if not self._snapshot_us or not self._passes(value.window_start_us, end_us):
             return []
-        return _take_snapshots(state, value, end_us)
+        return self._take_snapshots(state, value, end_us)
+
+    def _take_snapshots(
+        self, state: ServiceMemory, value: WindowSummary, as_of_us: int
+    ) -> list[BaselineSnapshot]:
+        state.snapshot_us = as_of_us
+        key = value.tenant_id, value.service
+        return describe_service(state.baselines, key, as_of_us, value.window_seconds, self._book)
 
     def _passes(self, from_us: int, to_us: int) -> bool:
-        return from_us // self.snapshot_us < to_us // self.snapshot_us
+        return from_us // self._snapshot_us < to_us // self._snapshot_us
 
     def _begin_with(self, state: ServiceMemory, value: WindowSummary, *, is_late: bool) -> None:
         """Go on from a snapshot, unless this key knows more, or has seen a window that is newer.
@@ -151,12 +160,6 @@ class TrackHistory:
             return
         state.baselines = baselines
         state.warm_us = state.snapshot_us = value.window_start_us
-
-
-def _take_snapshots(state: ServiceMemory, value: WindowSummary, as_of_us: int) -> list[BaselineSnapshot]:
-    state.snapshot_us = as_of_us
-    key = value.tenant_id, value.service
-    return describe_service(state.baselines, key, as_of_us, value.window_seconds, Calendar())
 
 
 def _start(signals: WindowSignals) -> int:

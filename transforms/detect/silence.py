@@ -6,8 +6,8 @@ probability exp(-E / s²). Below CHANCE it is silence. What is expected follows 
 night without traffic expects nothing, and is no silence.
 
 Pauses that belong to a service are learned by the hour in which they begin: one that chance could hardly
-explain but that stayed below the alarm is known at once; one that alarmed, when it has come on two days. A
-silence must be twice as long as what is known.
+explain but that stayed below the alarm is known at once; one that alarmed, when it has come on two days (in
+the first day and a half: once). A silence must be twice as long as what is known.
 """
 
 from __future__ import annotations
@@ -23,7 +23,10 @@ CHANCE: Final = 1e-5
 LEAST_WINDOWS: Final = 2
 SUSPICIOUS: Final = 1e-2
 LONGER_THAN_KNOWN: Final = 2
-FORGET_US: Final = 35 * DAY_US
+FORGET_US: Final = 8 * DAY_US
+LEARNING_US: Final = DAY_US + 12 * HOUR_US
+"""A pause that ends in a service's first day and a half is its own, such as how it closes at night."""
+
 _HOURS: Final = 24
 _ENOUGH: Final = -math.log(CHANCE)
 _ODD: Final = -math.log(SUSPICIOUS)
@@ -40,6 +43,7 @@ class KnownPause(msgspec.Struct, array_like=True, gc=False):
 class SilenceMemory(msgspec.Struct, array_like=True, gc=False):
     """The pause under way, and those known, by the hour of the day (UTC) in which they began."""
 
+    first_us: int = 0  # when the service was first watched
     windows: int = 0
     began_us: int = 0
     expected: float = 0.0  # lines expected since, divided by the clump size
@@ -65,6 +69,7 @@ def watch_silence(
     `expected` are the lines that were to be expected in this window (NaN where nothing is known), `clump`
     how much more they scatter than independent events (1).
     """
+    memory.first_us = memory.first_us or time_us
     if lines:
         _end_pause(memory, time_us)
         return None
@@ -100,6 +105,8 @@ def _end_pause(memory: SilenceMemory, time_us: int) -> None:
         known = memory.pauses.get(hour)
         is_new_day = known is None or time_us - known.seen_us > DAY_US // 2
         times = (known.times if known else 0) + (memory.alarmed and is_new_day)
+        if time_us - memory.first_us < LEARNING_US:
+            times += memory.alarmed  # as if it had come on two days
         windows = max(memory.windows, known.windows if known else 0)
         memory.pauses[hour] = KnownPause(windows, time_us, times)
     memory.windows, memory.expected, memory.alarmed = 0, 0.0, False

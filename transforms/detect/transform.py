@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Final
 
 import apache_beam as beam
 from apache_beam.transforms.window import TimestampedValue
 from apache_beam.utils.timestamp import Timestamp
 
+from transforms.detect.baselines.book import BaselineBook
 from transforms.detect.findings import make_anomaly
-from transforms.detect.history import TrackHistory, WindowHistory
+from transforms.detect.history import NO_BOOK, TrackHistory, WindowHistory
+from transforms.detect.metrics import DetectorFactory, JudgedMetric, JudgeMetric, learned_detector
 from transforms.detect.rule_model import RuleBook, newest_book
 from transforms.detect.rules import CONFIDENCE_FLOOR, evaluate_rules
-from transforms.elements import Anomaly, BaselineSnapshot, WindowSummary
+from transforms.elements import Anomaly, BaselineSnapshot, MetricSummary, MetricWindow, WindowSummary
 from transforms.ordering import ProcessInOrder
 
 
@@ -26,6 +29,7 @@ class WatchServices(beam.PTransform):
     snapshots to begin with, keyed and timed as windows are: see `snapshot_event`.
     """
 
+    baselines: BaselineBook = NO_BOOK
     snapshot_us: int = 0
     warm_start: beam.PCollection | None = None
 
@@ -33,7 +37,8 @@ class WatchServices(beam.PTransform):
         if self.warm_start is not None:
             # They are bounded: once they are read, the watermark is that of the windows alone.
             summaries = (summaries, self.warm_start) | "WithSnapshots" >> beam.Flatten()
-        return summaries | "TrackHistory" >> ProcessInOrder(TrackHistory(self.snapshot_us), WindowSummary)
+        step = TrackHistory(self.baselines, self.snapshot_us)
+        return summaries | "TrackHistory" >> ProcessInOrder(step, WindowSummary)
 
 
 def snapshot_event(snapshot: BaselineSnapshot) -> TimestampedValue:
@@ -79,3 +84,37 @@ class _EvaluateRules(beam.DoFn):
         yield from evaluate_rules(newest_book(books), history, self._confidence_floor)
         for finding in history.findings:
             yield make_anomaly(history.summary, finding, self._confidence_floor)
+
+
+METRIC_WINDOWS: Final = "metric_windows"
+METRIC_ANOMALIES: Final = "metric_anomalies"
+
+
+@dataclass(eq=False)
+class DetectMetricAnomalies(beam.PTransform):
+    """((tenant, service, series id), MetricSummary) → MetricWindow under `METRIC_WINDOWS`, the main tag,
+    and Anomaly, with its window's timestamp, under `METRIC_ANOMALIES`.
+    """
+
+    confidence_floor: float = CONFIDENCE_FLOOR
+    make_detector: DetectorFactory = learned_detector
+
+    def expand(self, summaries: beam.PCollection) -> beam.pvalue.DoOutputsTuple:
+        step = JudgeMetric(self.make_detector, self.confidence_floor)
+        part = beam.ParDo(_PartJudged()).with_output_types(MetricWindow, **{METRIC_ANOMALIES: Anomaly})
+        return (
+            summaries
+            | "JudgeMetric" >> ProcessInOrder(step, MetricSummary)
+            | "PartJudged" >> part.with_outputs(METRIC_ANOMALIES, main=METRIC_WINDOWS)
+        )
+
+
+class _PartJudged(beam.DoFn):
+    def process(
+        self, element: tuple[tuple[str, str, str], JudgedMetric]
+    ) -> Iterator[MetricWindow | beam.pvalue.TaggedOutput]:
+        judged = element[1]
+        yield judged.row
+        if (anomaly := judged.anomaly) is not None:
+            at = Timestamp(micros=anomaly.window_end - 1)
+            yield beam.pvalue.TaggedOutput(METRIC_ANOMALIES, TimestampedValue(anomaly, at))

@@ -7,18 +7,32 @@ from typing import Final
 
 import msgspec
 
-from transforms.detect.baselines.level import BankState, Judged, LevelBank, Vectors
+from transforms.detect.baselines.book import (
+    OFF,
+    BaselineBook,
+    SignalPolicy,
+    service_fields,
+    signal_policy,
+    tenant_calendar,
+)
+from transforms.detect.baselines.interface import DAY_US
+from transforms.detect.baselines.level import BankState, Judged, LevelBank, LevelSettings, Vectors
+from transforms.detect.baselines.maintenance import maintenance_note
 from transforms.detect.baselines.observations import (
+    FIELD,
     Gathered,
     kind_of,
     natural_value,
+    observe_fields,
     observe_window,
     signals_to_begin,
+    split_signal,
 )
+from transforms.detect.baselines.registry import apply_settings
 from transforms.detect.baselines.season_table import Numbers
-from transforms.detect.baselines.seasons import Calendar
 from transforms.detect.deviations import (
     CAUTIOUS_US,
+    LEVEL,
     Deviation,
     Report,
     find_deviations,
@@ -28,16 +42,19 @@ from transforms.detect.findings import Finding
 from transforms.detect.new_patterns import Emerged, NewPatternMemory, watch_new_patterns
 from transforms.detect.signals import Band
 from transforms.detect.silence import Silence, SilenceMemory, watch_silence
+from transforms.detect.singles import SingleState, detector_of, judge_single
 from transforms.elements import (
     ANOMALY_SEVERITIES,
     ERROR,
+    MICROSECONDS,
     WARNING,
     AnomalyMetric,
     AnomalySeverity,
     WindowSummary,
 )
 
-_DRAWN: Final = ("lines", "error_rate", "latency_p95_ms")
+_LINES: Final = "lines"
+_DRAWN: Final = (_LINES, "error_rate", "latency_p95_ms")
 _SILENCE_HIGH_RATE: Final = 10.0
 _SILENCE_HIGH_WINDOWS: Final = 5
 
@@ -49,38 +66,117 @@ class ServiceBaselines(msgspec.Struct, array_like=True, gc=False):
     latencies: Gathered = msgspec.field(default_factory=Gathered)
     silence: SilenceMemory = msgspec.field(default_factory=SilenceMemory)
     new_patterns: NewPatternMemory = msgspec.field(default_factory=NewPatternMemory)
+    singles: dict[str, SingleState] = {}
     reports: dict[str, Report] = {}
     silence_report: Report | None = None
     day: int = -1
+    book_version: str = ""
 
 
 def watch_window(
-    memory: ServiceBaselines, summary: WindowSummary, calendar: Calendar
+    memory: ServiceBaselines, summary: WindowSummary, book: BaselineBook
 ) -> tuple[list[Finding], dict[str, Band]]:
     """Judge a window that is on time by those before it, then learn it; mutates `memory`.
 
-    Returns what was found, and what was expected of the signals that are drawn.
+    Returns what was found, and what was expected of the signals that are drawn. A window of planned
+    maintenance is neither judged nor learned.
     """
     bank = LevelBank(memory.levels)
-    now_us = summary.window_start_us
-    if summary.merged_patterns:
-        bank.merge_signals(
-            {f"pattern.{old}": f"pattern.{new}" for old, new in summary.merged_patterns.items()}
-        )
-    if begun := signals_to_begin(summary, bank.names):
-        bank.add_signals(begun, [kind_of(name).settings for name in begun], now_us)
+    now_us, who = summary.window_start_us, (book, summary.tenant_id, summary.service)
+    calendar = tenant_calendar(book, summary.tenant_id)
+    if memory.book_version != book.version:
+        _follow_book(memory, bank, who)
+    end_us = now_us + summary.window_seconds * MICROSECONDS
+    if maintenance_note(book, summary.tenant_id, summary.service, now_us, end_us) is not None:
+        bank.skip(now_us, level_vectors(who, tuple(bank.names)), calendar)
+        bank.encode()
+        return [], {}
+    _begin_signals(memory, bank, summary, who)
     observed = observe_window(summary, bank.names, memory.latencies)
-    judged = bank.observe(now_us, *observed, _vectors(tuple(bank.names)), calendar)
+    judged = bank.observe(now_us, *observed, level_vectors(who, tuple(bank.names)), calendar)
     silence = _watch_silence(memory, bank.names, judged, summary)
-    deviations = find_deviations(bank.names, judged, observed, bank.first_us, summary)
+    deviations = find_deviations(
+        bank.names, _most(who, tuple(bank.names)), judged, observed, bank.first_us, summary
+    )
+    deviations += _judge_singles(memory, summary, who)
     findings = report_deviations(memory.reports, _explained(deviations, silence), now_us)
-    findings += _report_silence(memory, silence, now_us, now_us - float(bank.first_us[0]))
-    findings += [_new_pattern(found, summary) for found in watch_new_patterns(memory.new_patterns, summary)]
-    if now_us // 86_400_000_000 != memory.day:
-        memory.day = now_us // 86_400_000_000
+    findings += _report_silence(memory, silence, now_us, who)
+    findings += _report_new_patterns(memory, summary, who)
+    if now_us // DAY_US != memory.day:
+        memory.day = now_us // DAY_US
         bank.forget_signals(now_us)
     bank.encode()
     return findings, _bands(bank.names, judged, observed[1])
+
+
+Who = tuple[BaselineBook, str, str]
+"""The book, the tenant and the service: what decides how a signal is judged."""
+
+
+def _follow_book(memory: ServiceBaselines, bank: LevelBank, who: Who) -> None:
+    """Signals that the operator's file has given to another detector, or turned off, begin anew there."""
+    bank.drop_signals(name for name in bank.names if signal_policy(*who, name).detector != LEVEL)
+    for name in list(memory.singles):
+        if _single_detector(who, name) != memory.singles[name].detector:
+            del memory.singles[name]
+    memory.book_version = who[0].version
+
+
+def _begin_signals(memory: ServiceBaselines, bank: LevelBank, summary: WindowSummary, who: Who) -> None:
+    if summary.merged_patterns:
+        merged = summary.merged_patterns.items()
+        bank.merge_signals({f"pattern.{old}": f"pattern.{new}" for old, new in merged})
+    levels: list[str] = []
+    for name in signals_to_begin(summary, [*bank.names, *memory.singles]):
+        detector = signal_policy(*who, name).detector
+        if detector == LEVEL:
+            levels.append(name)
+        elif detector != OFF:
+            memory.singles[name] = SingleState(detector, b"", summary.window_start_us)
+    if levels:
+        bank.add_signals(levels, [level_settings(who, name) for name in levels], summary.window_start_us)
+
+
+def _judge_singles(memory: ServiceBaselines, summary: WindowSummary, who: Who) -> list[Deviation]:
+    values = list(observe_fields(summary, service_fields(who[0], summary.service)))
+    names = [name for name in sorted(memory.singles) if split_signal(name)[0] != FIELD]
+    if names:
+        numbers, weights = observe_window(summary, names, Gathered())
+        for name, number, weight in zip(names, numbers.tolist(), weights.tolist(), strict=True):
+            if weight:
+                values.append((name, natural_value(name, number, weight)))
+    found = []
+    for name, value in values:
+        policy, detector = signal_policy(*who, name), _single_detector(who, name)
+        if detector != OFF:
+            calendar = tenant_calendar(who[0], summary.tenant_id)
+            found.append(judge_single(memory.singles, name, value, detector, policy, calendar, summary))
+    return [deviation for deviation in found if deviation is not None]
+
+
+def _single_detector(who: Who, name: str) -> str:
+    return detector_of(signal_policy(*who, name), is_field=split_signal(name)[0] == FIELD)
+
+
+def level_settings(who: Who, name: str) -> LevelSettings:
+    """How the bank judges a signal, with what the operator's file sets."""
+    policy, settings = signal_policy(*who, name), kind_of(name).settings
+    if policy.settings:
+        settings = apply_settings(LEVEL, settings, policy.settings)
+    if policy.direction:
+        settings = msgspec.structs.replace(settings, direction=policy.direction)
+    return settings
+
+
+@lru_cache(maxsize=1024)
+def level_vectors(who: Who, names: tuple[str, ...]) -> Vectors:
+    """`level_settings` of all signals of a bank."""
+    return Vectors([level_settings(who, name) for name in names])
+
+
+@lru_cache(maxsize=1024)
+def _most(who: Who, names: tuple[str, ...]) -> list[AnomalySeverity]:
+    return [signal_policy(*who, name).severity or "critical" for name in names]
 
 
 def _bands(names: list[str], judged: Judged, weights: Numbers) -> dict[str, Band]:
@@ -94,15 +190,12 @@ def _bands(names: list[str], judged: Judged, weights: Numbers) -> dict[str, Band
     return bands
 
 
-@lru_cache(maxsize=1024)
-def _vectors(names: tuple[str, ...]) -> Vectors:
-    return Vectors([kind_of(name).settings for name in names])
-
-
 def _watch_silence(
     memory: ServiceBaselines, names: list[str], judged: Judged, summary: WindowSummary
 ) -> Silence | None:
-    place = names.index("lines")
+    if _LINES not in names:
+        return None
+    place = names.index(_LINES)
     expected, spread = float(judged.expected[place]), float(judged.clump[place])
     if judged.learning[place]:
         expected = float("nan")
@@ -115,15 +208,18 @@ def _explained(deviations: list[Deviation], silence: Silence | None) -> list[Dev
 
 
 def _report_silence(
-    memory: ServiceBaselines, silence: Silence | None, now_us: int, age_us: float
+    memory: ServiceBaselines, silence: Silence | None, now_us: int, who: Who
 ) -> list[Finding]:
-    if silence is None:
+    policy = signal_policy(*who, "silence")
+    if silence is None or policy.is_off:
         memory.silence_report = None
         return []
+    age_us = now_us - memory.silence.first_us
     is_long = silence.rate >= _SILENCE_HIGH_RATE and silence.windows >= _SILENCE_HIGH_WINDOWS
     severity: AnomalySeverity = (
         "high" if is_long and silence.strength >= 3 and age_us >= CAUTIOUS_US else "medium"
     )
+    severity = _at_most(severity, policy)
     rank, report = ANOMALY_SEVERITIES.index(severity), memory.silence_report
     if report and not report.is_due(rank, now_us):
         return []
@@ -143,14 +239,24 @@ def _report_silence(
     ]
 
 
-def _new_pattern(found: Emerged, summary: WindowSummary) -> Finding:
+def _report_new_patterns(memory: ServiceBaselines, summary: WindowSummary, who: Who) -> list[Finding]:
+    policy = signal_policy(*who, "new_pattern")
+    emerged = watch_new_patterns(memory.new_patterns, summary)
+    return [] if policy.is_off else [_new_pattern(found, summary, policy) for found in emerged]
+
+
+def _at_most(severity: AnomalySeverity, policy: SignalPolicy) -> AnomalySeverity:
+    return min(severity, policy.severity or severity, key=ANOMALY_SEVERITIES.index)
+
+
+def _new_pattern(found: Emerged, summary: WindowSummary, policy: SignalPolicy) -> Finding:
     text = summary.patterns[found.pattern_id].text
     grave = found.severity >= ERROR or (found.severity >= WARNING and found.strength >= 2)
     return Finding(
         detector="new_pattern",
         signal="patterns",
         anomaly_type="new_pattern",
-        severity="medium" if grave else "low",
+        severity=_at_most("medium" if grave else "low", policy),
         confidence=0.8 if found.severity >= WARNING else 0.7,
         description=f"never seen before, {found.count} times so far: {text}",
         metrics=[AnomalyMetric("count", float(found.count), baseline=0.0)],

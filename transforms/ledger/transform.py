@@ -19,6 +19,9 @@ from transforms.windowing import window_into
 
 _MINUTE = 60
 
+LedgerKey = tuple[str, str, int]
+"""(tenant_id, source, receive_minute)"""
+
 
 @dataclass(eq=False)
 class SumLedger(beam.PTransform):
@@ -30,7 +33,7 @@ class SumLedger(beam.PTransform):
             | "AtReceiveMinute" >> beam.ParDo(_AtReceiveMinute())
             | "Window" >> window_into(_MINUTE)
             | "Key" >> beam.Map(_ledger_key)
-            | "Sum" >> beam.CombinePerKey(_SumLedger()).with_output_types(tuple[tuple[str, int], LedgerEntry])
+            | "Sum" >> beam.CombinePerKey(_SumLedger()).with_output_types(tuple[LedgerKey, LedgerEntry])
             | "Revise" >> beam.ParDo(_Revise())
         )
 
@@ -74,8 +77,8 @@ class _Revise(beam.DoFn):
             yield msgspec.structs.replace(row, revision=pane.index)
 
 
-def _ledger_key(entry: LedgerEntry) -> tuple[tuple[str, int], LedgerEntry]:
-    return (entry.tenant_id, entry.receive_minute), entry
+def _ledger_key(entry: LedgerEntry) -> tuple[LedgerKey, LedgerEntry]:
+    return (entry.tenant_id, entry.source, entry.receive_minute), entry
 
 
 def _letter_key(letter: DeadLetter) -> tuple[str, DeadLetter]:
@@ -97,6 +100,7 @@ class _SumLedger(beam.CombineFn):
             sums.received + entry.received,
             sums.late + entry.late,
             sums.filtered + entry.filtered,
+            source=entry.source if entry.tenant_id else sums.source,
         )
 
     def merge_accumulators(self, accumulators: Iterable[LedgerEntry]) -> LedgerEntry:

@@ -12,7 +12,8 @@ from transforms.parse.payloads import MAX_MESSAGE, apply_json, read_trace
 from transforms.parse.raw import RawHttpRequest, decode_object
 from transforms.parse.requests import apply_http_request, read_address, request_message, status_severity
 from transforms.parse.severities import read_severity
-from transforms.parse.sources import Source, clean_name
+from transforms.parse.sources import Source
+from transforms.resources import clean_name
 
 # google.rpc.Code: those that blame the caller are everyday noise (an update that came second).
 _CALLER_CODES: Final = frozenset({1, 3, 5, 6, 7, 9, 10, 11, 16})

@@ -28,10 +28,11 @@ from transforms.parse.payloads import apply_json, apply_text, read_trace
 from transforms.parse.raw import RawEntry, RefusedPayload, decode_entry, decode_resource, read_label
 from transforms.parse.requests import apply_http_request, request_message, status_severity
 from transforms.parse.sanitize import may_hold_control, sanitize_entry
-from transforms.parse.settings import FUTURE_SECONDS, YEAR_2000_NS, ParseSettings
+from transforms.parse.settings import ParseSettings
 from transforms.parse.severities import read_severity
-from transforms.parse.sources import Labels, Source, clean_name, describe_source
-from transforms.parse.timestamps import TimestampParser
+from transforms.parse.sources import Labels, Source, describe_source
+from transforms.resources import clean_name
+from transforms.timestamps import FUTURE_SECONDS, YEAR_2000_NS, TimestampParser
 
 STAGE: Final = "parse"
 MAX_DEAD_LETTER_BYTES: Final = 2048

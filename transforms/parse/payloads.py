@@ -14,8 +14,8 @@ from transforms.parse.raw import decode_object
 from transforms.parse.requests import apply_access_line, apply_json_request, request_message
 from transforms.parse.sanitize import sanitize_text
 from transforms.parse.severities import LEVEL_KEYS, infer_json_severity, infer_text_severity
-from transforms.parse.sources import clean_name
 from transforms.parse.stacks import find_exception, find_stack
+from transforms.resources import clean_name
 
 MAX_MESSAGE: Final = 32_768
 """Characters of a message that are kept; what follows helps nobody to read a log."""

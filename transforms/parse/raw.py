@@ -13,8 +13,9 @@ from typing import Any, Final, Literal, TypeGuard
 
 import msgspec
 
-from transforms.parse.sources import NO_LABELS, Labels, Resource
-from transforms.parse.timestamps import format_timestamp
+from transforms.parse.sources import NO_LABELS, Labels
+from transforms.resources import Resource
+from transforms.timestamps import format_timestamp
 
 MAX_DEPTH: Final = 100
 """Levels of nesting that are accepted; Cloud Logging itself stops at 100 (protobuf's limit)."""

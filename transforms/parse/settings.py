@@ -3,17 +3,10 @@
 from __future__ import annotations
 
 import time
-from typing import Final
 
 import msgspec
 
-from transforms.elements import NANOSECONDS
-
-YEAR_2000_NS: Final = 946_684_800 * NANOSECONDS
-"""2000-01-01T00:00:00Z. What is older is no log of a running service."""
-
-FUTURE_SECONDS: Final = 300
-"""A clock may be ahead of the receiver's by this much before its timestamps count as absurd."""
+from transforms.timestamps import YEAR_2000_NS
 
 
 class MeasuredField(msgspec.Struct, frozen=True, order=True):

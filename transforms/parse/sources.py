@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from typing import Final
 from urllib.parse import unquote
 
@@ -11,61 +10,28 @@ import msgspec
 from msgspec import field
 
 from transforms.elements import UNKNOWN_TENANT, UNPARSED_SERVICE
+from transforms.resources import (
+    MACHINES,
+    POD_NAME,
+    PODS,
+    Resource,
+    clean_name,
+    first_label,
+    machine_group,
+    service_of_resource,
+    without_control,
+)
 
-_MAX_NAME: Final = 200
-
-# Resource type → resource labels that name the service, the first that is filled in counts.
-SERVICE_LABELS: Final[dict[str, tuple[str, ...]]] = {
-    "cloud_run_revision": ("service_name", "configuration_name"),
-    "cloud_run_job": ("job_name",),
-    "cloud_run_worker_pool": ("worker_pool_name",),
-    "cloud_function": ("function_name",),
-    "gae_app": ("module_id",),
-    "gae_instance": ("module_id",),
-    "cloudsql_database": ("database_id",),
-    "http_load_balancer": ("backend_service_name", "url_map_name", "forwarding_rule_name"),
-    "internal_http_lb_rule": ("backend_service_name", "url_map_name", "forwarding_rule_name"),
-    "dataflow_step": ("job_name", "job_id"),
-    "dataproc_cluster": ("cluster_name",),
-    "cloud_composer_environment": ("environment_name",),
-    "cloud_dataproc_batch": ("batch_id",),
-    "generic_task": ("job", "namespace"),
-    "generic_node": ("namespace",),
-    "pubsub_topic": ("topic_id",),
-    "pubsub_subscription": ("subscription_id",),
-    "cloud_scheduler_job": ("job_id",),
-    "cloud_tasks_queue": ("queue_id",),
-    "gcs_bucket": ("bucket_name",),
-    "bigquery_dataset": ("dataset_id",),
-    "redis_instance": ("instance_id",),
-    "redis.googleapis.com/Cluster": ("cluster_id",),
-    "spanner_instance": ("instance_id",),
-    "alloydb.googleapis.com/Instance": ("instance_id",),
-    "aiplatform.googleapis.com/Endpoint": ("endpoint_id",),
-    "build": ("build_trigger_id",),
-    "api": ("service",),
-    "threat_detector": ("detector_name",),
-}
 _REVISION_LABELS: Final[dict[str, str]] = {
     "cloud_run_revision": "revision_name",
     "gae_app": "version_id",
     "gae_instance": "version_id",
     "dataflow_step": "job_id",
 }
-_MACHINES: Final = frozenset(
-    {"gce_instance", "aws_ec2_instance", "baremetalsolution.googleapis.com/Instance"}
-)
-_NO_BACKEND: Final = frozenset({"UNKNOWN", "INVALID_BACKEND"})
 
 _LOG_NAME: Final = re.compile(
     r"(?:projects|folders|organizations|billingAccounts)/([^/]{1,200})/logs/(.*)", re.DOTALL
 )
-# The alphabet of names that Kubernetes makes up has no vowels: no word is mistaken for one.
-_POD_NAME: Final = re.compile(
-    r"(.+?)-(?:(?:([bcdfghjklmnpqrstvwxz2456789]{6,10}|\d{8,10})-)?[bcdfghjklmnpqrstvwxz2456789]{5}|\d{1,3})"
-)
-_GROUP_MEMBER: Final = re.compile(r"(.+)-(?=[a-z]*\d)(?=\d*[a-z])[a-z0-9]{4}")
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 class Source(msgspec.Struct, frozen=True, gc=False):
@@ -81,13 +47,6 @@ class Source(msgspec.Struct, frozen=True, gc=False):
     is_named: bool = True  # the resource names the service, not merely a machine or a log
     is_caller_side: bool = False  # a mesh access log that the caller's proxy wrote
     is_denied: bool = False
-
-
-class Resource(msgspec.Struct):
-    """MonitoredResource of a LogEntry."""
-
-    type: str = ""
-    labels: dict[str, str] = {}
 
 
 class Labels(msgspec.Struct, frozen=True, gc=False):
@@ -142,7 +101,7 @@ def describe_source(resource: Resource, labels: Labels, log_name: str, trusted_f
         is_denied=labels.decision == "forbid",
     )
     trusted = clean_name(_trusted_label(trusted_field, resource))
-    return msgspec.structs.replace(source, log_name=_clean(log_name)[:512], trusted_tenant=trusted)
+    return msgspec.structs.replace(source, log_name=without_control(log_name)[:512], trusted_tenant=trusted)
 
 
 def split_log_name(log_name: str) -> tuple[str, str]:
@@ -151,23 +110,6 @@ def split_log_name(log_name: str) -> tuple[str, str]:
     if match is None:
         return UNKNOWN_TENANT, ""
     return clean_name(match[1]) or UNKNOWN_TENANT, unquote(match[2][:600])
-
-
-def clean_name(name: str) -> str:
-    """A name as it may stand in a key or on a terminal: no control characters, not endless."""
-    return _clean(name.strip()[:_MAX_NAME])
-
-
-def _clean(name: str) -> str:
-    return name if name.isprintable() else _CONTROL.sub("", name)
-
-
-def _first(labels: Mapping[str, str], keys: tuple[str, ...]) -> str:
-    for key in keys:
-        value = labels.get(key)
-        if value:
-            return value
-    return ""
 
 
 def _trusted_label(field_name: str, resource: Resource) -> str:
@@ -201,20 +143,9 @@ def _mesh_source(resource: Resource, labels: Labels, log_id: str, tenant: str) -
 
 def _service(resource: Resource, labels: Labels, log_id: str) -> tuple[str, bool]:
     """Service, and whether resource or labels name it."""
-    kind, named = resource.type, resource.labels
-    if kind in {"k8s_container", "k8s_pod"}:
-        pod = _POD_NAME.fullmatch(named.get("pod_name", ""))
-        workload = pod[1] if pod else named.get("pod_name", "")
-        said = labels.app or labels.app_name or labels.k8s_app
-        service = said or named.get("container_name", "") or workload
-    elif kind in _MACHINES:
+    if resource.type in MACHINES:
         return _machine_service(labels, log_id), False
-    else:
-        service = _first(named, SERVICE_LABELS.get(kind, ()))
-        if service in _NO_BACKEND:
-            service = _first(named, SERVICE_LABELS[kind][1:])
-        if kind == "cloudsql_database":
-            service = service.rpartition(":")[2]
+    service = service_of_resource(resource, labels.app or labels.app_name or labels.k8s_app)
     return (service, True) if service else (log_id.rpartition("/")[2], False)
 
 
@@ -225,9 +156,7 @@ def _machine_service(labels: Labels, log_id: str) -> str:
         or labels.machine_app
         or labels.machine_application
     )
-    name = _labeled_instance(labels)
-    member = _GROUP_MEMBER.fullmatch(name)
-    machine = labels.instance_group or (member[1] if member else name)
+    machine = labels.instance_group or machine_group(_labeled_instance(labels))
     return service or machine or log_id.rpartition("/")[2]
 
 
@@ -243,8 +172,8 @@ def _labeled_instance(labels: Labels) -> str:
 
 def _revision(resource: Resource, labels: Labels) -> str:
     kind = resource.type
-    if kind in {"k8s_container", "k8s_pod"}:
-        pod = _POD_NAME.fullmatch(resource.labels.get("pod_name", ""))
+    if kind in PODS:
+        pod = POD_NAME.fullmatch(resource.labels.get("pod_name", ""))
         made_up = labels.pod_template_hash or (pod[2] if pod else "")
         return made_up or labels.version or labels.app_version
     return resource.labels.get(_REVISION_LABELS.get(kind, ""), "")
@@ -252,4 +181,6 @@ def _revision(resource: Resource, labels: Labels) -> str:
 
 def _instance(resource: Resource, labels: Labels) -> str:
     named = resource.labels
-    return named.get("pod_name") or _labeled_instance(labels) or _first(named, ("node_name", "instance_id"))
+    return (
+        named.get("pod_name") or _labeled_instance(labels) or first_label(named, ("node_name", "instance_id"))
+    )

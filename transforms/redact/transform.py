@@ -8,8 +8,9 @@ from typing import Final
 
 import apache_beam as beam
 
-from transforms.elements import DeadLetter, LogBatch
+from transforms.elements import DeadLetter, LogBatch, MetricBatch
 from transforms.redact.redactor import Redactor
+from transforms.redact.series import MetricRedactor
 from transforms.redact.settings import RedactSettings
 
 DEAD_LETTERS: Final = "dead_letters"
@@ -47,4 +48,35 @@ class _RedactDoFn(beam.DoFn):
             yield beam.pvalue.TaggedOutput(DEAD_LETTERS, letter)
         batch.dead_letters = []
         if batch.entries:
+            yield batch
+
+
+@dataclass(eq=False)
+class RedactMetricBatches(beam.PTransform):
+    """MetricBatch → MetricBatch, as RedactLogBatches does it; the tag `dead_letters` holds DeadLetter."""
+
+    settings: RedactSettings
+
+    def __post_init__(self) -> None:
+        super().__init__()
+
+    def expand(self, batches: beam.PCollection[MetricBatch]) -> beam.pvalue.DoOutputsTuple:
+        redact = beam.ParDo(_RedactMetrics(self.settings))
+        redact = redact.with_output_types(MetricBatch, **{DEAD_LETTERS: DeadLetter})
+        return batches | "Redact" >> redact.with_outputs(DEAD_LETTERS, main="batches")
+
+
+class _RedactMetrics(beam.DoFn):
+    def __init__(self, settings: RedactSettings) -> None:
+        self._settings = settings
+
+    def setup(self) -> None:
+        self._redactor = MetricRedactor(Redactor(self._settings))
+
+    def process(self, batch: MetricBatch) -> Iterator[MetricBatch | beam.pvalue.TaggedOutput]:
+        batch = self._redactor.batch(batch)
+        for letter in batch.dead_letters:
+            yield beam.pvalue.TaggedOutput(DEAD_LETTERS, letter)
+        batch.dead_letters = []
+        if batch.series:
             yield batch

@@ -9,7 +9,8 @@ import msgspec
 Label = Literal["learning", "normal", "anomalous", "continuing"]
 """`anomalous` is news; `continuing` is still abnormal, but part of what was already reported."""
 
-HOUR_US: Final = 3_600_000_000
+MINUTE_US: Final = 60_000_000
+HOUR_US: Final = 60 * MINUTE_US
 DAY_US: Final = 24 * HOUR_US
 
 

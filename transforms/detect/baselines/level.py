@@ -1,7 +1,8 @@
 """Level, spread and season of many signals of one service at once, and how far a window is off.
 
 One bank holds all signals of a service, a column of numbers each, so that a window costs some dozens of
-vector operations instead of a Python loop over signals. docs/baselines.md gives the formulas and what they measured.
+vector operations instead of a Python loop over signals. docs/baselines.md gives the formulas and
+what they measured.
 
 Two families of signals:
 
@@ -13,7 +14,7 @@ Two families of signals:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final, Generic, Literal, NamedTuple, TypeVar
 
@@ -21,13 +22,12 @@ import msgspec
 import numpy as np
 
 from transforms.detect.baselines.decay import decay_factor
-from transforms.detect.baselines.interface import DAY_US, HOUR_US
+from transforms.detect.baselines.interface import DAY_US, HOUR_US, MINUTE_US
 from transforms.detect.baselines.season_table import AROUND, COLUMNS, HALF_HOUR_US, Numbers, SeasonTable
-from transforms.detect.baselines.seasons import WEEK_HOURS, Calendar
+from transforms.detect.baselines.seasons import LONGEST_HOUR, WEEK_HOURS, Calendar
 
 STATE_VERSION: Final = 1
 
-LEVEL_US: Final = 20 * 60 * 1_000_000  # memory of the level, and of how far a day is off the usual
 SPREAD_US: Final = DAY_US
 ALARM_MEMORY_US: Final = 14 * DAY_US
 FORGET_US: Final = 8 * DAY_US  # a signal that was not seen for so long is forgotten
@@ -38,7 +38,7 @@ CALM: Final = 2.0  # a window less off than this is calm
 CALM_WINDOWS: Final = 5  # an episode is over after so many calm windows
 PRIOR_EVENTS: Final = 10.0  # a day is as usual until so many events (or cases) say otherwise
 PRIOR_WINDOWS: Final = 10.0  # the spread is as chance has it until so many windows say otherwise
-RAREST: Final = 0.05  # events a window: what never happened may still happen so often
+RAREST: Final = 0.02  # events a window: what never happened may still happen so often
 BAND: Final = 3.0  # deviations to either side; what teaches is cut to it
 SUSPICIOUS: Final = 0.5  # a window this close to an alarm teaches nothing
 FOREIGN: Final = 4.0  # the variance is so many times as large where only days of another kind are known
@@ -52,6 +52,7 @@ class LevelSettings(msgspec.Struct, frozen=True):
     family: Literal["events", "amounts"] = "events"
     direction: Literal["up", "down", "both"] = "both"
     seasonal: bool = False
+    memory_minutes: float = 180.0  # of the level, and of how far a day is off the usual
     alarm_z: float = 6.0  # one window so many deviations off alarms
     alarm_sum: float = 12.0  # so does a sum of smaller ones (CUSUM, Page 1954)
     least_effect: float = 0.3  # a relative change below this does not matter, however sure it is
@@ -99,8 +100,8 @@ class BankState(msgspec.Struct, array_like=True, gc=False):
     seasonal: list[str] = []
     season: bytes = b""
     newest_us: int = -1
-    hour: int = -1  # hours since 1970
-    slot: int = 0  # of the week
+    hour: int = -1  # hours since 1970, UTC, in which the hour under way began
+    slot: int = -1  # its hour of the local week
     half_hour: int = -1
     around: bytes = b""  # of the season around it: see SeasonTable.around
 
@@ -121,7 +122,7 @@ def find_damage(state: BankState) -> str:
         return "its tables hold numbers beyond all bounds"
     if (np.delete(table.reshape(_Row.ROWS, len(names)), _SIGNED, axis=0) < 0).any():
         return "its tables hold negative counts or times"
-    return "" if 0 <= state.slot < WEEK_HOURS else "its hour is not of the week"
+    return "" if -1 <= state.slot < WEEK_HOURS else "its hour is not of the week"
 
 
 class Judged(NamedTuple):
@@ -201,21 +202,25 @@ class LevelBank:
         if seasonal:
             added = SeasonTable.empty(len(seasonal)).numbers
             self._season = SeasonTable(np.concatenate([self._season.numbers, added]))
+            state.seasonal = [*state.seasonal, *seasonal]
+            state.around = b""
         state.names = self.names = [*state.names, *names]
-        state.seasonal = [*state.seasonal, *seasonal]
 
     def forget_signals(self, time_us: int) -> None:
         """Drop the columns of signals that were not seen for FORGET_US."""
-        keep = self._table[_Row.SEEN] >= time_us - FORGET_US
+        self._keep(self._table[_Row.SEEN] >= time_us - FORGET_US)
+
+    def _keep(self, keep: Numbers) -> None:
         if keep.all():
             return
         state = self._state
-        names = [name for name, kept in zip(state.names, keep, strict=True) if kept]
+        names = [name for name, kept in zip(self.names, keep, strict=True) if kept]
         rows = [name in names for name in state.seasonal]
         self._season = SeasonTable(self._season.numbers[rows])
         state.seasonal = [name for name, kept in zip(state.seasonal, rows, strict=True) if kept]
         self._table = self._table[:, keep]
         state.names = self.names = names
+        state.around = b""
 
     def merge_signals(self, merged: Mapping[str, str]) -> None:
         """Of each pair of names (old to new), count what was learned of the old one to the new one.
@@ -247,17 +252,22 @@ class LevelBank:
         `values` are events, or logarithms of amounts; `weights` are exposures, or cases.
         """
         self._begin_hour(time_us, settings, calendar)
-        self._decay(time_us)
+        self._decay(time_us, settings)
         window = _Window(self._table, settings, values, weights, self._usual(calendar, time_us), time_us)
         judged = window.judge()
         window.learn(judged)
         self._state.newest_us = time_us
         return judged
 
+    def drop_signals(self, names: Iterable[str]) -> None:
+        """Forget these signals, such as those that another detector is to judge."""
+        dropped = set(names)
+        self._keep(np.array([name not in dropped for name in self.names], dtype=bool))
+
     def skip(self, time_us: int, settings: Vectors, calendar: Calendar) -> None:
         """Let a window pass of which nothing is to be learned, such as one of planned maintenance."""
         self._begin_hour(time_us, settings, calendar)
-        self._decay(time_us)
+        self._decay(time_us, settings)
         self._state.newest_us = time_us
 
     def describe(self, weights: Numbers, settings: Vectors, calendar: Calendar) -> Known[Numbers]:
@@ -282,9 +292,9 @@ class LevelBank:
             hours=hours,
         )
 
-    def _decay(self, time_us: int) -> None:
+    def _decay(self, time_us: int, settings: Vectors) -> None:
         passed_us = max(0, time_us - self._state.newest_us) if self._state.newest_us >= 0 else 0
-        level = decay_factor(passed_us, LEVEL_US)
+        level = settings.fading(passed_us)
         self._table[_Row.VALUE : _Row.USUAL + 1] *= level
         self._table[_NEW] *= level
         self._table[_Row.SQUARES : _Row.WINDOWS + 1] *= decay_factor(passed_us, SPREAD_US)
@@ -294,12 +304,13 @@ class LevelBank:
         numbers = np.full((4, len(self.names)), np.nan)
         if state.seasonal:
             # What is known of the hours around changes twice an hour: it is kept meanwhile.
-            half_hour = time_us // HALF_HOUR_US
-            if state.half_hour != half_hour or len(state.around) != AROUND * 8 * len(state.seasonal):
+            local_us = calendar.local_us(time_us)
+            half_hour = local_us // HALF_HOUR_US
+            if state.half_hour != half_hour or not state.around:
                 state.half_hour = half_hour
                 state.around = self._season.around(calendar, time_us).tobytes()
             earlier, now, later, stand_in = np.frombuffer(state.around).reshape(AROUND, -1)
-            share = (time_us + HALF_HOUR_US) % HOUR_US / HOUR_US
+            share = (local_us + HALF_HOUR_US) % HOUR_US / HOUR_US
             line = earlier + share * (later - earlier)
             columns = self._seasonal_columns()
             numbers[:, columns] = line, np.minimum(line, now), np.maximum(line, now), stand_in
@@ -313,8 +324,8 @@ class LevelBank:
     def _begin_hour(self, time_us: int, settings: Vectors, calendar: Calendar) -> None:
         """What is usual changes when an hour is over: the one under way has no say in it."""
         state, table = self._state, self._table
-        hour = time_us // HOUR_US
-        if hour == state.hour:
+        hour, slot = time_us // HOUR_US, calendar.slot(time_us)
+        if slot == state.slot and hour - state.hour <= LONGEST_HOUR:
             return
         if state.seasonal and state.hour >= 0:
             columns = self._seasonal_columns()
@@ -330,7 +341,7 @@ class LevelBank:
                     state.slot, np.where(is_odd, odd_means, np.nan), settings.is_events[columns]
                 )
         table[_Row.HOUR_VALUE : _Row.HOUR_WEIGHT + 1] = table[_Row.ODD_VALUE : _Row.ODD_WEIGHT + 1] = 0.0
-        state.hour, state.slot = hour, calendar.slot(time_us)
+        state.hour, state.slot = hour, slot
 
 
 def _mean(value: Numbers, weight: Numbers) -> Numbers:
@@ -356,11 +367,19 @@ class Vectors:
         self.alarm_z, self.alarm_sum = column("alarm_z"), column("alarm_sum")
         self.grows, self.least_events = 1.0 + column("least_effect"), column("least_events")
         self.least_variance = column("least_spread") ** 2
+        self._memory_us = column("memory_minutes") * MINUTE_US
+        self._fading: tuple[int, Numbers] = 0, np.ones(len(settings))
         self.learning_windows = column("learning_windows")
         self.cautious_us = column("cautious_hours") * HOUR_US
         self.adopt_us = column("adopt_hours") * HOUR_US
         # A logarithm grows by log(1 + effect); to first order that is what 2 (g - 1) / (g + 1) gives.
         self.least_difference = 2 * (self.grows - 1) / (self.grows + 1)
+
+    def fading(self, passed_us: int) -> Numbers:
+        """What is left of a level's sums after `passed_us`; nearly always asked for the same time."""
+        if self._fading[0] != passed_us:
+            self._fading = passed_us, np.exp(-passed_us / self._memory_us)
+        return self._fading[1]
 
 
 class _Usual(NamedTuple):

@@ -11,6 +11,7 @@
 | endpoint_requests.NAME | requests of an endpoint over requests | traffic |
 | endpoint_error_rate.NAME | errors over requests of an endpoint | errors |
 | endpoint_latency_ms.NAME | mean logarithm, by requests of an endpoint | latency |
+| field.NAME | as an operator's file says, judged by a detector of its own | fields |
 
 Counts of parts are judged against the whole, so that twice the traffic is one finding and not fifty.
 """
@@ -18,13 +19,14 @@ Counts of parts are judged against the whole, so that twice the traffic is one f
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Final, NamedTuple
 
 import msgspec
 import numpy as np
 
+from transforms.detect.baselines.book import FieldEntry
 from transforms.detect.baselines.level import LevelSettings
 from transforms.detect.baselines.season_table import Numbers
 from transforms.elements import (
@@ -34,8 +36,10 @@ from transforms.elements import (
     AnomalyType,
     WindowSummary,
 )
+from transforms.measures import field_value
 from transforms.sketches import LOG_GAMMA, distinct_estimate, latency_quantiles_us, merge_sum
 
+FIELD: Final = "field"
 MOST_PATTERNS: Final = 100
 MOST_ENDPOINTS: Final = 20
 LEAST_CASES: Final = 30
@@ -136,16 +140,23 @@ def _endpoint_latency(window: Window, name: str) -> _Observed:
 
 
 _NUMBERS: Final = {name: number for number, name in SEVERITY_NAMES.items()}
-_TRAFFIC: Final = LevelSettings(seasonal=True, least_effect=0.5)
-_DISTINCT: Final = LevelSettings(seasonal=True, least_effect=0.5, least_spread=1.2)
+_TRAFFIC: Final = LevelSettings(seasonal=True, least_effect=0.5, memory_minutes=20)
+_DISTINCT: Final = LevelSettings(seasonal=True, least_effect=0.5, least_spread=1.2, memory_minutes=20)
 _ERRORS: Final = LevelSettings(direction="up", least_effect=0.5)
 _LATENCY: Final = LevelSettings(
-    family="amounts", direction="up", seasonal=True, least_effect=0.3, least_spread=0.5
+    family="amounts",
+    direction="up",
+    seasonal=True,
+    least_effect=0.3,
+    least_spread=0.5,
+    memory_minutes=60,
 )
 _QUANTILE: Final = msgspec.structs.replace(_LATENCY, alarm_z=12.0)
 """A quantile over all endpoints jumps when their mix does: one window alone must be far off."""
 
 _PART: Final = LevelSettings(least_effect=1.0, alarm_z=7.0)
+
+_FIELD: Final = LevelSettings(family="amounts")
 
 KINDS: Final[Mapping[str, SignalKind]] = {
     "lines": SignalKind("traffic_change", _TRAFFIC, lambda window, _: (window.lines, 1.0)),
@@ -169,6 +180,7 @@ KINDS: Final[Mapping[str, SignalKind]] = {
     "endpoint_latency_ms": SignalKind(
         "latency_increase", msgspec.structs.replace(_LATENCY, seasonal=False), _endpoint_latency
     ),
+    FIELD: SignalKind("metric_anomaly", _FIELD, lambda _window, _name: _NOTHING),
 }
 """By prefix: what stands before the first dot of a signal's name."""
 
@@ -236,6 +248,14 @@ def observe_window(
 def _plan(names: tuple[str, ...]) -> list[tuple[Callable[[Window, str], _Observed], str]]:
     split = [split_signal(name) for name in names]
     return [(KINDS[kind].observe, key) for kind, key in split]
+
+
+def observe_fields(summary: WindowSummary, fields: Iterable[FieldEntry]) -> Iterator[tuple[str, float]]:
+    """(signal, value) of the numeric fields that lines of this window had."""
+    for field in fields:
+        stats = summary.fields.get(field.name)
+        if stats is not None and stats.count:
+            yield f"{FIELD}.{field.name}", field_value(stats, field.take)
 
 
 def natural_value(name: str, value: float, weight: float) -> float:

@@ -17,6 +17,7 @@ import msgspec
 from transforms.detect.baselines.book import OFF, Settings, SettingValue
 from transforms.detect.baselines.interface import Detector
 from transforms.detect.baselines.learned import LearnedDetector, LearnedSettings, decode_detector
+from transforms.detect.baselines.level import LevelSettings
 from transforms.detect.baselines.seasons import Calendar
 from transforms.detect.conditions import suggestion
 
@@ -51,7 +52,7 @@ class OwnDetector(Protocol):
 
 _SETTINGS: Final[dict[str, type[msgspec.Struct]]] = {
     "learned": LearnedSettings,
-    # The line for "level" stands here: its name, and LevelSettings.
+    "level": LevelSettings,
 }
 """Settings of the product's detectors. Those of a name that is not here are not checked."""
 

@@ -56,13 +56,17 @@ class Calendar(msgspec.Struct, frozen=True):
 
     def slot(self, time_us: int) -> int:
         """Hour of the local week, 0 is the hour from Monday midnight. `time_us` counts from 1970 UTC."""
-        local_us = time_us if self.zone is UTC else time_us + zone_offset_us(self.zone, time_us)
+        local_us = self.local_us(time_us)
         if self.holidays:
             day = local_us // DAY_US
             weekday = (day + _EPOCH_WEEKDAY) % 7
             if weekday not in self.days_off and date.fromordinal(day + _EPOCH_ORDINAL) in self.holidays:
                 return self._holiday * DAY_HOURS + local_us // HOUR_US % DAY_HOURS
         return (local_us // HOUR_US + _EPOCH_WEEKDAY * DAY_HOURS) % WEEK_HOURS
+
+    def local_us(self, time_us: int) -> int:
+        """What the clocks show, as if it were UTC."""
+        return time_us if self.zone is UTC else time_us + zone_offset_us(self.zone, time_us)
 
     @property
     def _holiday(self) -> int:

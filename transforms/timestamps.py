@@ -1,4 +1,7 @@
-"""RFC 3339 text to integer nanoseconds. Floats and datetime would lose the last digits."""
+"""RFC 3339 text to integer nanoseconds. Floats and datetime would lose the last digits.
+
+Shared by the stages that parse, as are the bounds of what counts as a sane time.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from transforms.elements import NANOSECONDS
+
+YEAR_2000_NS: Final = 946_684_800 * NANOSECONDS
+"""2000-01-01T00:00:00Z. What is older comes from no running service."""
+
+FUTURE_SECONDS: Final = 300
+"""A clock may be ahead of the receiver's by this much before its timestamps count as absurd."""
 
 _SCALES: Final[list[int]] = [10 ** (9 - digits) for digits in range(10)]
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
