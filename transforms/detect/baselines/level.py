@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Generic, Literal, NamedTuple, TypeVar
 
 import msgspec
 import numpy as np
@@ -24,7 +24,7 @@ import numpy as np
 from transforms.detect.baselines.decay import decay_factor
 from transforms.detect.baselines.interface import DAY_US, HOUR_US, MINUTE_US
 from transforms.detect.baselines.season_table import AROUND, COLUMNS, HALF_HOUR_US, Numbers, SeasonTable
-from transforms.detect.baselines.seasons import LONGEST_HOUR, Calendar
+from transforms.detect.baselines.seasons import LONGEST_HOUR, WEEK_HOURS, Calendar
 
 STATE_VERSION: Final = 1
 
@@ -42,6 +42,7 @@ RAREST: Final = 0.02  # events a window: what never happened may still happen so
 BAND: Final = 3.0  # deviations to either side; what teaches is cut to it
 SUSPICIOUS: Final = 0.5  # a window this close to an alarm teaches nothing
 FOREIGN: Final = 4.0  # the variance is so many times as large where only days of another kind are known
+LARGEST: Final = 1e18  # no sum of a bank comes near it
 CAUTION: Final = 1.5  # a young signal must be off so many times further
 
 
@@ -80,6 +81,11 @@ class _Row:
 _TAUGHT: Final = slice(_Row.VALUE, _Row.COUNT + 1)
 _NEW: Final = slice(_Row.NEW_VALUE, _Row.NEW_USUAL + 1)
 _RUN: Final = slice(_Row.RUN_VALUE, _Row.RUN_WINDOWS + 1)
+_SIGNED: Final = [
+    *(_Row.VALUE, _Row.TREND, _Row.TODAY, _Row.USUAL, _Row.HOUR_VALUE, _Row.ODD_VALUE),
+    *(_Row.NEW_VALUE, _Row.NEW_USUAL, _Row.RUN_VALUE, _Row.RUN_EXPECTED),
+]
+"""Rows that hold sums of logarithms, which may be negative."""
 _SUMMED: Final = [_Row.VALUE, _Row.TREND, _Row.NEW_VALUE]
 _EPISODE: Final = slice(_Row.NEW_VALUE, _Row.CALM + 1)
 """All that ends with an episode."""
@@ -98,6 +104,25 @@ class BankState(msgspec.Struct, array_like=True, gc=False):
     slot: int = -1  # its hour of the local week
     half_hour: int = -1
     around: bytes = b""  # of the season around it: see SeasonTable.around
+
+
+def find_damage(state: BankState) -> str:
+    """Why a bank cannot go on from `state`, in a few words; "" if it can."""
+    if state.version != STATE_VERSION:
+        return f"its levels are of version {state.version}, not {STATE_VERSION}"
+    names, seasonal = state.names, state.seasonal
+    if len(set(names)) != len(names) or len(set(seasonal)) != len(seasonal) or not {*seasonal} <= {*names}:
+        return "names of signals are doubled or missing"
+    if len(state.numbers) != 8 * _Row.ROWS * len(names) or len(state.season) != 8 * COLUMNS * len(seasonal):
+        return "its tables do not fit its signals"
+    table, season = np.frombuffer(state.numbers), np.frombuffer(state.season)
+    if not np.isfinite(table).all() or np.isinf(season).any():
+        return "its tables hold what is no number"
+    if (np.abs(table) > LARGEST).any() or (np.abs(season) > LARGEST).any():
+        return "its tables hold numbers beyond all bounds"
+    if (np.delete(table.reshape(_Row.ROWS, len(names)), _SIGNED, axis=0) < 0).any():
+        return "its tables hold negative counts or times"
+    return "" if -1 <= state.slot < WEEK_HOURS else "its hour is not of the week"
 
 
 class Judged(NamedTuple):
@@ -120,6 +145,26 @@ class Judged(NamedTuple):
     alarms_before: Numbers
 
 
+N = TypeVar("N")
+
+
+class Known(NamedTuple, Generic[N]):
+    """What is known of each signal, or of one; `expected`, `low`, `high` are as in `Judged`, NaN if unknown.
+
+    `hours` counts the hours of the week that were seen, NaN where hours do not matter.
+    """
+
+    first_us: N
+    windows: N
+    is_learning: N
+    is_open: N
+    alarms: N
+    expected: N
+    low: N
+    high: N
+    hours: N
+
+
 class LevelBank:
     """The levels of one service. Decode, observe, encode."""
 
@@ -136,6 +181,11 @@ class LevelBank:
     def first_us(self) -> Numbers:
         """When each signal was first seen."""
         return np.asarray(self._table[_Row.FIRST])
+
+    @property
+    def windows(self) -> Numbers:
+        """How many windows taught each signal."""
+        return np.asarray(self._table[_Row.COUNT])
 
     def encode(self) -> None:
         """Write the numbers back into the state."""
@@ -219,6 +269,28 @@ class LevelBank:
         self._begin_hour(time_us, settings, calendar)
         self._decay(time_us, settings)
         self._state.newest_us = time_us
+
+    def describe(self, weights: Numbers, settings: Vectors, calendar: Calendar) -> Known[Numbers]:
+        """What is known as of the newest window, for windows of these exposures or cases; changes nothing."""
+        table, time_us = self._table, self._state.newest_us
+        usual = self._usual(calendar, time_us)
+        usual = usual._replace(low=usual.center, high=usual.center)
+        window = _Window(table, settings, np.zeros_like(weights), weights, usual, time_us)
+        faded = np.maximum(0.0, 1.0 - (time_us - table[_Row.ALARM_AT]) / ALARM_MEMORY_US)
+        hours = np.full(len(self.names), np.nan)
+        if self._state.seasonal:
+            hours[self._seasonal_columns()] = self._season.hours_known()
+        return Known(
+            first_us=self.first_us,
+            windows=self.windows,
+            is_learning=table[_Row.COUNT] < settings.learning_windows,
+            is_open=table[_Row.OPENED] > 0,
+            alarms=table[_Row.ALARMS] * faded,
+            expected=np.where(window.seen, window.expected, np.nan),
+            low=np.where(window.seen, window.low, np.nan),
+            high=np.where(window.seen, window.high, np.nan),
+            hours=hours,
+        )
 
     def _decay(self, time_us: int, settings: Vectors) -> None:
         passed_us = max(0, time_us - self._state.newest_us) if self._state.newest_us >= 0 else 0
