@@ -8,6 +8,7 @@ from typing import Final
 from rich.table import Table
 from rich.text import Text
 
+from aiops.figures import against_expected, expected_words, figure, unit_of
 from aiops.text import one_line
 from pipeline.duckdb_store import Row
 
@@ -62,6 +63,24 @@ def severity_cell(row: Row) -> Text:
 def time_cell(moment: datetime, *, wide: bool) -> Text:
     """A time in UTC, without the year where there is little room."""
     return Text(f"{moment.astimezone(UTC):{'%Y-%m-%d %H:%M' if wide else '%m-%d %H:%M'}}")
+
+
+def leading_metric(row: Row) -> Row | None:
+    """The metric that an anomaly rests on first, with `words` on how far it is from what was expected."""
+    metric = next(iter(row["metrics"] or ()), None)
+    return metric and {**metric, "words": against_expected(metric["value"], metric["baseline"])}
+
+
+def metric_cells(row: Row) -> list[Text]:
+    """Value of an anomaly's leading metric, and what was expected of it: "74 (38.7 to 121)"."""
+    metric = leading_metric(row)
+    if metric is None:
+        return [Text("–", "dim"), Text("–", "dim")]
+    name, baseline, low, high = (metric[key] for key in ("name", "baseline", "band_low", "band_high"))
+    expected = figure(baseline, name)
+    if baseline is not None and low is not None and high is not None:
+        expected = expected_words(baseline, low, high, unit_of(name))
+    return [Text(figure(metric["value"], name), "bold"), Text(expected)]
 
 
 def number_cell(value: float | None) -> str:

@@ -12,7 +12,9 @@ from aiops import show
 from aiops.baselines import app as baselines_app
 from aiops.report.command import report
 from aiops.rules import app as rules_app
+from aiops.show_baselines import baselines as show_baselines
 from aiops.simulate.command import simulate
+from aiops.warm_start import warm_start
 
 app = typer.Typer(
     name="aiops",
@@ -32,10 +34,12 @@ def run(context: typer.Context) -> None:
     raise typer.Exit(run_command(context.args, Console(stderr=True)))
 
 
+show.app.command("baselines")(show_baselines)
 app.add_typer(show.app, name="show", help="Show what a store holds.")
 app.command("report")(report)
 app.add_typer(rules_app, name="rules", help="Check rules, or try them on a store.")
 app.add_typer(baselines_app, name="baselines", help="Check a file on learned detection.")
+app.command("warm-start")(warm_start)
 app.command("simulate")(simulate)
 
 

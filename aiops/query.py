@@ -168,6 +168,33 @@ def find_deploys(store: DuckDBStore, filters: Filters) -> Found:
     )
 
 
+def find_baselines(
+    store: DuckDBStore, filters: Filters, *, signal: str | None = None, status: str | None = None
+) -> Found:
+    """What is learned, newest snapshot of each, by tenant, service and signal. `signal` is a glob.
+
+    Each row counts the `signals` of its service, by status; the bytes of the state are left out.
+    """
+    return _find(
+        store,
+        """(SELECT * EXCLUDE (state, written_at),
+                   count_if(signal != '') OVER service_rows AS signals,
+                   count_if(signal != '' AND status = 'learning') OVER service_rows AS signals_learning,
+                   count_if(signal != '' AND status = 'alarming') OVER service_rows AS signals_alarming
+            FROM current_baselines
+            WINDOW service_rows AS (PARTITION BY tenant_id, service))""",
+        "tenant_id, service, signal",
+        [
+            ("tenant_id = $tenant", "tenant", filters.tenant),
+            ("service = $service", "service", filters.service),
+            ("as_of >= $since", "since", _since(store, filters, _NEWEST_EVENT)),
+            ("signal GLOB $signal", "signal", signal),
+            ("status = $status", "status", status),
+        ],
+        filters.limit,
+    )
+
+
 def find_dead_letters(store: DuckDBStore, filters: Filters) -> Found:
     """Dead letters, the most recently received first. `type` is a part of the reason or the stage."""
     return _find(

@@ -21,12 +21,16 @@ from aiops.text import visible_text
 from pipeline.main import run_job
 from pipeline.operator_files import FileUnreadableError
 from pipeline.options import OptionsError, Settings, make_parser, parse_options
+from pipeline.snapshot_files import SnapshotFileError
 from pipeline.sources import READ_PROGRESS, STDIN, InputError
 from pipeline.store import StoreError
 from transforms.detect.baselines.book_loading import BookError
 from transforms.detect.rule_loading import RulesError
 
-_EXPECTED: Final = (OptionsError, InputError, StoreError, RulesError, BookError, FileUnreadableError)
+_EXPECTED: Final = (
+    *(OptionsError, InputError, StoreError, RulesError, BookError),
+    *(FileUnreadableError, SnapshotFileError),
+)
 _STOPPED: Final[dict[int, int]] = {signal.SIGINT: 130, signal.SIGTERM: 143}
 
 

@@ -14,7 +14,9 @@ from aiops.cells import (
     LOG_STYLES,
     SEVERITY_STYLES,
     health_cell,
+    leading_metric,
     make_table,
+    metric_cells,
     number_cell,
     place_cells,
     place_names,
@@ -35,6 +37,7 @@ from aiops.query import (
 from aiops.show_output import (
     DEFAULT_STORE,
     WIDE,
+    WIDEST,
     AsJson,
     Limit,
     Service,
@@ -78,11 +81,14 @@ def anomalies(
     with open_store(store) as opened:
         found = find_anomalies(opened, filters, withdrawn=show_all)
     if as_json:
-        print_json([plain_row(row) for row in found.rows])
+        print_json([plain_row(row) | {"leading_metric": leading_metric(row)} for row in found.rows])
         return
     console = Console()
-    wide = console.width >= WIDE
+    wide, widest = console.width >= WIDE, console.width >= WIDEST
     table = make_table("Time (UTC)", "Severity", *place_names(wide=wide), *(("Type",) if wide else ()))
+    if widest:
+        table.add_column("Value", justify="right", no_wrap=True)
+        table.add_column("Expected", overflow="fold")
     table.add_column("What happened", ratio=1, overflow="fold")
     if wide:
         table.add_column("Detector", overflow="fold")
@@ -93,9 +99,8 @@ def anomalies(
             [text_cell(row["anomaly_type"])] if wide else [],
         )
         more = [text_cell(row["detector"]), Text(f"{row['confidence_score']:.2f}")] if wide else []
-        table.add_row(
-            time, severity_cell(row), *place_cells(row, wide=wide), *kind, what_cell(row, wide=wide), *more
-        )
+        where, numbers = place_cells(row, wide=wide), metric_cells(row) if widest else []
+        table.add_row(time, severity_cell(row), *where, *kind, *numbers, what_cell(row, wide=wide), *more)
     print_found(console, table, found, "anomalies", filters)
     if found.rows:
         counts = Counter(row["anomaly_severity"] for row in found.rows)

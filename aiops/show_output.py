@@ -28,9 +28,10 @@ AsJson = Annotated[bool, typer.Option("--json", help="JSON on standard output in
 
 DEFAULT_STORE: Final = "aiops.duckdb"
 TABLE_ROWS: Final = 50
+WIDEST: Final = 140  # columns from which on a table has numbers beside the words
 WIDE: Final = 120  # columns of a terminal from which a table shows more
 _JSON_COLUMNS: Final = frozenset(
-    {"severities", "statuses", "endpoints", "callers", "revisions", "fields", "ledger"}
+    {"severities", "statuses", "endpoints", "callers", "revisions", "fields", "bands", "ledger"}
 )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator
+from itertools import groupby
 from typing import Any, Final
 
 from transforms.elements import SEVERITY_NUMBERS, Example, PatternStats, RequestStats, WindowSummary
@@ -19,38 +20,66 @@ APPROXIMATED: Final = (
 _MOST_DISTINCT: Final = 5_000
 
 
-def read_summaries(connection: Any, tenant: str = "", service: str = "") -> Iterator[WindowSummary]:
+def read_summaries(
+    connection: Any, tenant: str = "", service: str = "", since_us: int = 0
+) -> Iterator[WindowSummary]:
     """The last revision of each stored window as a summary, by tenant, service and time.
 
     `connection` is to a store with the tables of `transforms.elements`. Empty names mean all.
     """
-    scope = {"tenant": tenant, "service": service}
-    cursor = connection.cursor().execute(_WINDOWS_SQL, scope)
+    scope = {"tenant": tenant, "service": service, "since_us": max(0, since_us)}
+    patterns = groupby(_read_rows(connection, _PATTERNS_SQL, scope), _window_of)
+    group = next(patterns, None)
+    for row in _read_rows(connection, _WINDOWS_SQL, scope):
+        summary, window = _summary_of(row), _window_of(row)
+        while group and group[0] < window:
+            group = next(patterns, None)
+        if group and group[0] == window:
+            summary.patterns = {one["pattern_id"]: _pattern_of(one) for one in group[1]}
+        yield summary
+
+
+def _window_of(row: dict[str, Any]) -> tuple[str, str, int]:
+    return row["tenant_id"], row["service"], row["start_us"]
+
+
+def _read_rows(connection: Any, sql: str, scope: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    cursor = connection.cursor().execute(sql, scope)
     names = [column[0] for column in cursor.description]
     while rows := cursor.fetchmany(1000):
         for row in rows:
-            summary = _summary_of(dict(zip(names, row, strict=True)))
-            summary.patterns = _patterns_of(connection, summary)
-            yield summary
+            yield dict(zip(names, row, strict=True))
 
 
-_WINDOWS_SQL: Final = """
+_SCOPE: Final = """
+WHERE ($tenant = '' OR tenant_id = $tenant) AND ($service = '' OR service = $service)
+  AND window_start >= make_timestamptz($since_us)
+"""
+
+_WINDOWS_SQL: Final = f"""
 SELECT *, CAST(epoch_us(window_start) AS BIGINT) AS start_us, CAST(epoch_us(window_end) AS BIGINT) AS end_us
 FROM service_windows
-WHERE ($tenant = '' OR tenant_id = $tenant) AND ($service = '' OR service = $service)
+{_SCOPE}
 QUALIFY row_number() OVER (
   PARTITION BY tenant_id, service, window_start ORDER BY revision DESC, written_at DESC
 ) = 1
 ORDER BY tenant_id, service, window_start
-"""
+"""  # noqa: S608
 
-_PATTERNS_SQL: Final = """
-SELECT pattern_id, pattern, count, errors, severity, exception, is_new, example
-FROM log_patterns
-WHERE tenant_id = $tenant AND service = $service AND window_start = make_timestamptz($start_us)
-QUALIFY rank() OVER (ORDER BY revision DESC) = 1
-    AND row_number() OVER (PARTITION BY pattern_id ORDER BY written_at DESC) = 1
-"""
+_PATTERNS_SQL: Final = f"""
+WITH last_panes AS (
+  SELECT * FROM log_patterns
+  {_SCOPE}
+  QUALIFY rank() OVER (PARTITION BY tenant_id, service, window_start ORDER BY revision DESC) = 1
+)
+SELECT tenant_id, service, CAST(epoch_us(window_start) AS BIGINT) AS start_us,
+       pattern_id, pattern, "count", errors, severity, exception, is_new, example
+FROM last_panes
+QUALIFY row_number() OVER (
+  PARTITION BY tenant_id, service, window_start, pattern_id ORDER BY written_at DESC
+) = 1
+ORDER BY tenant_id, service, window_start, pattern_id
+"""  # noqa: S608
 
 
 def _summary_of(row: dict[str, Any]) -> WindowSummary:
@@ -112,18 +141,14 @@ def _registers(distinct: int) -> dict[int, int]:
     return registers
 
 
-def _patterns_of(connection: Any, summary: WindowSummary) -> dict[str, PatternStats]:
-    scope = {"tenant": summary.tenant_id, "service": summary.service, "start_us": summary.window_start_us}
-    rows = connection.cursor().execute(_PATTERNS_SQL, scope).fetchall()
-    return {
-        pattern_id: PatternStats(
-            text,
-            count,
-            errors,
-            SEVERITY_NUMBERS.get(severity, 0),
-            [Example(0, summary.window_start_us, "", example)] if example else [],
-            exception or "",
-            is_new=is_new,
-        )
-        for pattern_id, text, count, errors, severity, exception, is_new, example in rows
-    }
+def _pattern_of(row: dict[str, Any]) -> PatternStats:
+    example = row["example"]
+    return PatternStats(
+        row["pattern"],
+        row["count"],
+        row["errors"],
+        SEVERITY_NUMBERS.get(row["severity"], 0),
+        [Example(0, row["start_us"], "", example)] if example else [],
+        row["exception"] or "",
+        is_new=row["is_new"],
+    )

@@ -97,6 +97,10 @@ class DuckDBStore:
             except duckdb.Error as error:
                 raise _explain(error, self.path) from error
 
+    def cursor(self) -> duckdb.DuckDBPyConnection:
+        """For results that are too large to hold; what it raises is DuckDB's own."""
+        return self._connection.cursor()
+
     def ledger_totals(self, tenant: str | None = None, source: str | None = None) -> Row:
         """Sums of `ledger_balance` over all minutes, of one tenant or of all, of one source or of both.
 

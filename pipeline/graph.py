@@ -11,6 +11,7 @@ import apache_beam as beam
 from pipeline.sinks import MakeRows, MakeWindowRows
 from transforms.coders import register_coders
 from transforms.detect.baselines.book import NO_BOOK, BaselineBook
+from transforms.detect.baselines.interface import MINUTE_US
 from transforms.detect.transform import DetectAnomalies, DetectMetricAnomalies, WatchServices
 from transforms.ledger.transform import CountDeadLetters, SumLedger
 from transforms.metrics.settings import MetricSettings
@@ -35,6 +36,7 @@ class GraphSettings:
     confidence_floor: float
     baselines: BaselineBook = NO_BOOK
     metrics: MetricSettings = field(default_factory=MetricSettings)
+    snapshot_minutes: int = 60  # of event time between snapshots of what is learned; 0 for none
 
 
 @dataclass(frozen=True)
@@ -46,9 +48,13 @@ class Outputs:
 
 
 def build_graph(
-    root: beam.Pipeline, source: beam.PTransform, rules: beam.PTransform, settings: GraphSettings
+    root: beam.Pipeline,
+    source: beam.PTransform,
+    rules: beam.PTransform,
+    settings: GraphSettings,
+    warm_start: beam.PTransform | None = None,
 ) -> Outputs:
-    """Apply the job to the logs that `source` reads."""
+    """Apply the job to the logs that `source` reads, beginning with what `warm_start` learned before."""
     payloads = root | "ReadLogs" >> source  # PayloadBatch
     rule_book = root | "ReadRules" >> rules
 
@@ -60,7 +66,9 @@ def build_graph(
         | SummarizeWindows(settings.summarize)  # ((tenant, service), WindowSummary)
         | MergeShapes()
     )
-    histories = summaries | WatchServices(settings.baselines)  # ((tenant, service), WindowHistory)
+    learned = root | "ReadSnapshots" >> warm_start if warm_start else None
+    watch = WatchServices(settings.baselines, settings.snapshot_minutes * MINUTE_US, learned)
+    histories = summaries | watch  # ((tenant, service), WindowHistory)
     anomalies = histories | DetectAnomalies(rule_book, settings.confidence_floor)
 
     ledger = parsed.ledger | SumLedger()

@@ -25,6 +25,7 @@ from pipeline.graph import GraphSettings, Outputs, build_graph, build_metrics_gr
 from pipeline.options import OptionsError, Settings, parse_options
 from pipeline.rules_source import WatchRules
 from pipeline.sinks import PublishAnomalies
+from pipeline.snapshot_files import ReadSnapshots, check_snapshots
 from pipeline.sources import END_TIME_ATTRIBUTE, InputError, ReadLogFiles, ReadLogMessages
 from pipeline.store import WriteToStore
 from transforms.elements import NANOSECONDS, SEVERITY_NUMBERS
@@ -45,7 +46,8 @@ def run(arguments: Sequence[str]) -> PipelineResult:
 def run_job(settings: Settings, options: PipelineOptions) -> PipelineResult:
     """Run the job until it has ended.
 
-    Raises OptionsError, InputError, StoreError, or what `read_rules` and `read_baselines` raise.
+    Raises OptionsError, InputError, StoreError, SnapshotFileError, or what `read_rules` and
+    `read_baselines` raise.
     """
     pipeline = beam.Pipeline(runner=choose_runner(settings), options=options)
     build_job(pipeline, settings)
@@ -64,7 +66,8 @@ def build_job(pipeline: beam.Pipeline, settings: Settings) -> None:
     settings_of_stages = graph_settings(settings)
     if settings.reads_logs:
         rules = WatchRules(settings.rules, streaming=settings.is_streaming)
-        outputs = build_graph(pipeline, make_source(settings), rules, settings_of_stages)
+        warm_start = make_warm_start(settings)
+        outputs = build_graph(pipeline, make_source(settings), rules, settings_of_stages, warm_start)
         _write(outputs, settings, "PublishAnomalies")
     if settings.reads_metrics:
         outputs = build_metrics_graph(pipeline, make_metrics_source(settings), settings_of_stages)
@@ -90,6 +93,14 @@ def make_metrics_source(settings: Settings) -> beam.PTransform:
     return ReadLogFiles(settings.metrics, settings.max_line_bytes, settings.tenant, "--metrics", "timeSeries")
 
 
+def make_warm_start(settings: Settings) -> beam.PTransform | None:
+    """What the job begins with. Raises SnapshotFileError where a file cannot be used."""
+    if not settings.warm_start:
+        return None
+    check_snapshots(settings.warm_start, settings.window_seconds)
+    return ReadSnapshots(settings.warm_start, settings.window_seconds)
+
+
 def graph_settings(settings: Settings) -> GraphSettings:
     """What the stages need of the options and of the files that they name.
 
@@ -110,6 +121,7 @@ def graph_settings(settings: Settings) -> GraphSettings:
         redact=redact_settings(settings),
         summarize=SummarizeSettings(settings.window_seconds, drop_copies=settings.deduplicate == "exact"),
         confidence_floor=settings.confidence_floor,
+        snapshot_minutes=settings.snapshot_minutes,
         baselines=book,
         metrics=MetricSettings(
             services=frozenset(settings.services),

@@ -141,6 +141,18 @@ class Settings(BaseModel):
         description="YAML file (local or gs://) on learned detection: calendars, maintenance, single "
         "signals, numeric fields of lines. Read once, at the start; `aiops baselines check` explains it.",
     )
+    warm_start: Annotated[list[str], DETECT] = Field(
+        default=[],
+        description="Files that `aiops warm-start` wrote (local or gs://): what was learned before, so that "
+        "nothing has to be learned again. Checked before the job starts.",
+    )
+    snapshot_minutes: Annotated[int, DETECT] = Field(
+        default=60,
+        ge=0,
+        le=1440,
+        description="Minutes of event time between snapshots of what is learned, in the table baselines; "
+        "0 for none.",
+    )
     confidence_floor: Annotated[float, DETECT] = Field(
         default=0.7, ge=0, le=1, description="Anomalies below this confidence, 0 to 1, are kept, but marked."
     )
@@ -297,7 +309,7 @@ def make_parser(program: str) -> argparse.ArgumentParser:
 def _value(name: str, annotation: Any) -> dict[str, Any]:
     if name == "services":
         return {"type": _split, "metavar": "A,B"}
-    if name in {"input", "metrics"}:
+    if name in {"input", "metrics", "warm_start"}:
         return {"action": "extend", "nargs": "+", "metavar": "FILE"}
     if annotation == list[str]:
         return {"action": "append", "metavar": "KIND=RE2"}
@@ -318,6 +330,7 @@ _METAVARS: Final = {
     "window_seconds": "N",
     "rules": "FILE",
     "baselines": "FILE",
+    "snapshot_minutes": "N",
     "confidence_floor": "X",
     "store": "FILE",
     "anomaly_topic": "TOPIC",

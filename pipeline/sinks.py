@@ -29,19 +29,21 @@ class MakeRows(beam.PTransform):
 
 @dataclass(eq=False)
 class MakeWindowRows(beam.PTransform):
-    """((tenant, service), WindowHistory) → Row of `service_windows`, `log_patterns` or `deploys`."""
+    """((tenant, service), WindowHistory) → Row of service_windows, log_patterns, deploys, baselines."""
 
     def expand(self, histories: beam.PCollection) -> beam.PCollection:
         return histories | "WindowRows" >> beam.FlatMapTuple(window_rows)
 
 
 def window_rows(key: tuple[str, str], history: WindowHistory) -> Iterator[Row]:  # noqa: ARG001
-    """The row of the window, those of its patterns, and those of its deploys."""
+    """The row of the window, those of its patterns and deploys, and of the snapshots that it brings."""
     yield "service_windows", service_window_row(history.summary, history.bands)
     for row in log_pattern_rows(history.summary):
         yield "log_patterns", row
     for deploy in deploy_rows(history.summary):
         yield "deploys", deploy
+    for snapshot in history.snapshots:
+        yield "baselines", snapshot
 
 
 def _row_of(row: msgspec.Struct, table: str) -> Row:

@@ -29,6 +29,7 @@ TABLE_KEYS: Final[dict[str, tuple[str, ...]]] = {
     "metric_windows": ("tenant_id", "service", "series_id", "window_start"),
     "anomalies": ("anomaly_id",),
     "deploys": ("deploy_id",),
+    "baselines": ("tenant_id", "service", "signal"),
     "dead_letters": ("dead_letter_id",),
     "ledger": ("tenant_id", "source", "receive_minute"),
 }

@@ -24,6 +24,9 @@ from transforms.elements import (
 
 START_SECONDS = 1_767_261_600  # 2026-01-01T10:00:00Z
 MINUTE = 60
+LEARNED_MINUTE = 20
+"""From this minute on the shop's windows have bands."""
+
 HOSTILE = (
     "<script>window.__hacked = 1</script></script><img src=x onerror='window.__hacked=2'> \"quoted\" "
     "\u202egnp.exe [bold red]markup[/bold red] \x1b[31mred\x1b[0m \x9b2J {{ 7 * 7 }} <!-- --> ]]>"
@@ -208,9 +211,21 @@ def _shop_window(tenant: str, service: str, place: int, minute: int) -> ServiceW
     if service == "inventory" and minute >= 50:
         lines = errors = 0
     base = 70.0 + 14 * place + (minute * 53 % 17)
+    expected = {"lines": (420 + 90 * place, 250, 720), "error_rate": (0.003, 0.0, 0.02)}
+    if lines:
+        expected["latency_p95_ms"] = (78.0 + 14 * place, 60.0, 150.0)
     return service_window(
-        tenant, service, minute, lines, errors, latency_p95_ms=base + slow if lines else None
-    )
+        tenant, service, minute, lines, errors, latency_p95_ms=base + slow if lines else None,
+        bands=bands(expected) if minute >= LEARNED_MINUTE else "{}",
+    )  # fmt: skip
+
+
+def bands(expected: dict[str, tuple[float, float, float]]) -> str:
+    """The column `bands` of (baseline, low, high) by signal."""
+    names = ("baseline", "low", "high")
+    return orjson.dumps(
+        {signal: dict(zip(names, band, strict=True)) for signal, band in expected.items()}
+    ).decode()
 
 
 def _shop_anomalies(minutes: int) -> list[Anomaly]:

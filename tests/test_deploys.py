@@ -18,7 +18,8 @@ from pipeline.duckdb_store import DuckDBStore
 from pipeline.main import run
 from transforms.detect import deploy_memory
 from transforms.detect.deploy_changes import needed_z, rate_change_z
-from transforms.detect.deploys import DeployMemory, DeployRegression, regression_anomaly, watch_deploys
+from transforms.detect.deploys import DeployMemory, DeployRegression, regression_finding, watch_deploys
+from transforms.detect.findings import make_anomaly
 from transforms.detect.signals import HISTORY_WINDOWS, WindowSignals, compact, signals_of
 from transforms.elements import DeployEvent, Example, PatternStats, WindowSummary, content_id
 from transforms.summarize.merging import drop_lone_revision
@@ -546,7 +547,7 @@ def test_a_regression_becomes_an_anomaly_with_evidence() -> None:
     service = after_usual()
     service.minute(USUAL, deploy="europe-docker.pkg.dev/acme/cart:v2", second=20)
     (report,) = service.minutes(2, {**USUAL, "E checkout failed: <*>": 50})
-    anomaly = regression_anomaly(service.newest, report)
+    anomaly = make_anomaly(service.newest, regression_finding(service.newest, report), 0.0)
     assert (anomaly.anomaly_type, anomaly.anomaly_severity, anomaly.detector) == (
         "deploy_regression",
         "high",
@@ -561,7 +562,9 @@ def test_a_regression_becomes_an_anomaly_with_evidence() -> None:
     assert anomaly.detected_at == anomaly.window_end == service.newest.window_start_us + MINUTE_US
     assert report.deploy.deployed_at == (START + 30) * MINUTE_US + 20_000_000
     assert not anomaly.below_confidence_floor
-    assert regression_anomaly(service.newest, report, confidence_floor=0.99).below_confidence_floor
+    assert make_anomaly(
+        service.newest, regression_finding(service.newest, report), 0.99
+    ).below_confidence_floor
 
 
 def test_the_job_writes_the_deploys_of_a_service(tmp_path: Path) -> None:

@@ -17,11 +17,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
+from aiops.figures import compact, figure, milliseconds
 from aiops.report import charts
 from aiops.report.command import report, write_report
 from aiops.report.episodes import SEVERITY_RANKS, fair_share, gather_episodes
 from aiops.report.gather import MOST_EPISODES, gather_report
-from aiops.report.page import _embedded_json, compact, figure, milliseconds
+from aiops.report.page import _embedded_json
 from pipeline.duckdb_store import DuckDBStore, StoreError
 from transforms.elements import LedgerEntry
 
@@ -151,20 +152,6 @@ def test_any_span_fits_the_axis(start: int, seconds: int, window: int) -> None:
     assert len(places) <= 7
 
 
-def test_bars_stand_where_the_values_are() -> None:
-    """A bar is as high as its share of the top; zeros have no bar."""
-    assert charts.bar_path([0, 5, 10], 10) == "M1 100v-50h.86v50zM2 100v-100h.86v100z"
-    assert charts.bar_path([0, 0], 0) == ""
-
-
-def test_a_line_breaks_where_values_are_missing() -> None:
-    """A gap in the data is a gap in the line, and a single value is still a dot."""
-    path = charts.line_path([1.0, None, 2.0, 2.0], 2.0)
-    assert path.count("M") == 2
-    assert path.count("L") == 1
-    assert charts.line_path([None], 0.0) == ""
-
-
 @given(st.lists(st.tuples(st.integers(0, 50), st.integers(1, 20)), max_size=20), st.integers(1, 4))
 def test_lanes_do_not_overlap_but_in_the_last(spans: list[tuple[int, int]], lanes: int) -> None:
     """Markers side by side in time stand one above the other, as far as there is room."""
@@ -224,7 +211,8 @@ def test_figures_are_those_of_the_store(store: str) -> None:
         assert data.ledger["received"] == opened.ledger_totals()["received"]
     assert dict(data.severities) == {"critical": 18, "high": 6, "medium": 12}
     assert (data.under_floor, data.services, data.dead_lettered) == (1, 8, 4)
-    assert sum(sum(line.bucket_lines) for line in data.service_lines) == data.lines
+    drawn = [point.value or 0.0 for line in data.service_lines for point in line.series["lines"].points]
+    assert sum(drawn) == pytest.approx(data.lines)  # one bucket is a minute, and its value is per minute
     assert [minute["tenant_id"] for minute in data.unbalanced] == ["initech"]
 
 

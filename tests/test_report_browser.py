@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,23 @@ pytestmark = pytest.mark.browser
 
 
 SHOWN_EPISODES = "[...document.querySelectorAll('.episodes > li')].filter(item => !item.hidden).length"
+
+
+OVERLAPS = """
+(() => {
+  const text = (element) => { const range = document.createRange(); range.selectNodeContents(element); return range; };
+  const apart = (a, b) => a.left >= b.right - 1 || b.left >= a.right - 1 || a.top >= b.bottom - 1 || b.top >= a.bottom - 1;
+  const found = [];
+  for (const row of document.querySelectorAll('.row:not(.axis-row)')) {
+    const parts = [...row.querySelectorAll('.label h4, .label p, .said, .strip')];
+    const boxes = parts.map((part) => (part.matches('.said') ? text(part) : part).getBoundingClientRect());
+    boxes.forEach((box, place) => boxes.slice(place + 1).forEach((other, after) => {
+      if (!apart(box, other)) found.push(parts[place].textContent + ' / ' + parts[place + 1 + after].textContent);
+    }));
+  }
+  return found;
+})()
+"""  # noqa: E501
 
 
 @pytest.fixture(scope="module")
@@ -122,6 +140,7 @@ def test_the_timeline_answers_to_pointer_and_keys(browser: Any, page: Path) -> N
     said = browser.evaluate(tip)
     assert said.startswith("01-01 10:30–10:31 UTC\n")
     assert "critical: error spike" in said
+    assert re.search(r"\nerrors 33\.\d %, expected 0\.3 % \(0 % to 2 %\)\n", said)
     browser.evaluate("document.querySelector('.chart').focus({preventScroll: true})")
     browser.key("ArrowRight")
     assert browser.evaluate(tip).startswith("01-01 10:31–10:32 UTC\n")
@@ -129,6 +148,26 @@ def test_the_timeline_answers_to_pointer_and_keys(browser: Any, page: Path) -> N
     assert browser.evaluate(tip).startswith("01-01 10:59–11:00 UTC\n")
     browser.key("Escape")
     assert browser.evaluate(tip) == ""
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_the_words_of_a_chart_overlap_nothing(browser: Any, page: Path, width: int) -> None:
+    """Beside each strip on a screen, above it on a phone, the words stand clear of all others."""
+    browser.open(page, width=width)
+    browser.evaluate("document.querySelectorAll('details.more').forEach(d => d.open = true)")
+    overlaps = browser.evaluate(OVERLAPS)
+    assert overlaps == []
+
+
+def test_every_chart_is_said_to_those_who_do_not_see_it(browser: Any, page: Path) -> None:
+    """Each strip has a name with value, expectation and how much was outside the band."""
+    browser.open(page)
+    labels = browser.evaluate(
+        "[...document.querySelectorAll('.strip')].map(strip => strip.getAttribute('aria-label'))"
+    )
+    assert labels
+    assert all(re.match(r"(lines|errors|p95): (worst|highest) \S+.* at \d\d:\d\d", label) for label in labels)
+    assert any("outside the band" in label and "expected" in label for label in labels)
 
 
 def test_a_marker_leads_to_its_anomaly(browser: Any, big_page: Path) -> None:

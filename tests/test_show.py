@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import sys
 import unicodedata
 from datetime import UTC, datetime
@@ -69,6 +70,32 @@ def test_anomalies_come_newest_first_without_withdrawn_ones(store: str) -> None:
 def test_filters_leave_out_what_does_not_match(store: str, filters: list[str], expected: set[str]) -> None:
     """Each filter narrows, and values are never read as SQL."""
     assert {row["anomaly_type"] for row in show_json("anomalies", "--store", store, *filters)} == expected
+
+
+def test_a_roomy_table_shows_value_and_expectation(store: str) -> None:
+    """Of the metric that an anomaly rests on first; a narrower table leaves the words alone."""
+    roomy = show("anomalies", "--store", store, "--service", "payments", columns=160).output
+    assert re.search(r"error_spike\s+31\.4 %\s+0\.4 \(0 to 2\) %", roomy)
+    assert "Expected" not in show("anomalies", "--store", store, columns=120).output
+
+
+def test_json_names_the_leading_metric(store: str) -> None:
+    """Beside all metrics, with how far it is from what was expected; bands of windows are objects."""
+    row = show_json("anomalies", "--store", store, "--service", "payments", "--limit", "1")[0]
+    leading = row["leading_metric"]
+    assert (leading["name"], leading["value"], leading["band_high"]) == ("error_rate", 0.314, 0.02)
+    assert leading["words"] == "78 × the expected"
+    window = show_json("windows", "--store", store, "--service", "payments", "--limit", "1")[0]
+    assert window["bands"]["error_rate"] == {"baseline": 0.003, "low": 0.0, "high": 0.02}
+
+
+def test_an_anomaly_without_numbers_is_shown(tmp_path: Path) -> None:
+    """A dash in the table, null in JSON."""
+    path = str(tmp_path / "x.duckdb")
+    with DuckDBStore(path) as opened:
+        opened.append("anomalies", [sample.anomaly("acme", "shop", 1, metrics=[])])
+    assert re.search(r"error_spike\s+–\s+–", show("anomalies", "--store", path, columns=160).output)
+    assert show_json("anomalies", "--store", path)[0]["leading_metric"] is None
 
 
 def test_severity_means_at_least(store: str) -> None:

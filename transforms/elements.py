@@ -376,6 +376,7 @@ class WindowSummary(msgspec.Struct, array_like=True, gc=False):
     line_kinds: dict[bytes, LineKind] = {}  # what `distinct_lines` refer to
     merged_patterns: dict[str, str] = {}  # old pattern_id → the one it became part of; set by MergeShapes
     fields: dict[str, FieldStats] = {}  # numeric fields that an operator asked for, by name
+    snapshot: bytes = b""  # no window at all, but what a warm start brings, as of `window_start_us`
 
 
 # -------------------------------------------------------------------------- rows of the tables
@@ -586,12 +587,52 @@ class LedgerEntry(msgspec.Struct, frozen=True):
     source: Annotated[LedgerSource, _text("What is counted: 'logs' (lines) or 'metrics' (points).")] = "logs"
 
 
+BaselineStatus = Literal["learning", "ready", "alarming"]
+
+
+class BaselineSnapshot(msgspec.Struct, frozen=True):
+    """What is learned of one signal of a service, as of a time. Table `baselines`.
+
+    The row whose signal is empty is the service as a whole, with all memory of its detectors.
+    """
+
+    tenant_id: Annotated[str, _text("Tenant that the service belongs to.")]
+    service: Annotated[str, _text("Service that is watched.")]
+    signal: Annotated[str, _text("Signal, e.g. error_rate; empty for the service as a whole.")]
+    revision: Annotated[int, _text("Minutes from 1970 to `as_of`; the last counts.")]
+    as_of: Annotated[Timestamp, _text("End of the newest window that is learned, event time.")]
+    detector: Annotated[str, _text("What learns it; 'all' for the service as a whole.")]
+    status: Annotated[
+        BaselineStatus, _text("learning (cannot alarm yet), ready, or alarming (an episode is open).")
+    ]
+    learns_since: Annotated[Timestamp, _text("Start of the first window that had the signal.")]
+    window_seconds: Annotated[int, _text("Length of the windows that were learned.")]
+    windows: Annotated[int, _text("Windows that taught it: those that were normal.")]
+    windows_missing: Annotated[int, _text("Windows that it still has to see before it can alarm.")]
+    cautious_until: Annotated[
+        Timestamp | None,
+        _text("Until then an alarm must be half as strong again; null when that is over."),
+    ]
+    hours_known: Annotated[
+        int | None, _text("Hours of the week that were seen, of 168; null where hours do not matter.")
+    ]
+    baseline: Annotated[float | None, _text("What is usual in a window at that time; null while learning.")]
+    band_low: Annotated[float | None, _text("Below it is unusual; null while learning.")]
+    band_high: Annotated[float | None, _text("Above it is unusual; null while learning.")]
+    alarms: Annotated[float, _text("Alarms of late; one fades over two weeks.")]
+    state_version: Annotated[int, _text("Version of what stands in `state`.")]
+    state: Annotated[
+        str, _text("All memory of the service: MessagePack, zstd, base64. Empty for single signals.")
+    ]
+
+
 TABLES: Final[dict[str, type[msgspec.Struct]]] = {
     "service_windows": ServiceWindow,
     "log_patterns": LogPattern,
     "metric_windows": MetricWindow,
     "anomalies": Anomaly,
     "deploys": Deploy,
+    "baselines": BaselineSnapshot,
     "dead_letters": DeadLetter,
     "ledger": LedgerEntry,
 }

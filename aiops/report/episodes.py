@@ -15,6 +15,9 @@ SEVERITY_RANKS: Final[dict[str, int]] = {name: rank for rank, name in enumerate(
 LONGEST_PAUSE: Final = timedelta(minutes=5)
 """Windows without an anomaly that an episode may have in between, as a time."""
 
+LOOK_BACK: Final = timedelta(days=14)
+"""How far back the report looks for the same episode."""
+
 _SAME_EPISODE: Final = ("tenant_id", "service", "endpoint", "anomaly_type", "detector", "signal")
 EPISODE_COLUMNS: Final = (
     *_SAME_EPISODE,
@@ -45,6 +48,10 @@ class Episode:
     windows: int
     worst_id: str  # anomaly_id of the worst, whose evidence is shown
     under_floor: bool  # all of them are below the confidence floor
+    detector: str
+    signal: str
+    times_before: int  # earlier episodes of the same within LOOK_BACK
+    last_before: datetime | None  # end of the last of them
 
     @property
     def rank(self) -> int:
@@ -62,7 +69,9 @@ def gather_episodes(anomalies: Iterable[Row]) -> list[Episode]:
     groups: dict[tuple[str, ...], list[Row]] = {}
     for row in sorted(anomalies, key=lambda row: (row["window_start"], row["anomaly_id"])):
         groups.setdefault(tuple(row[name] for name in _SAME_EPISODE), []).append(row)
-    episodes = [_episode(run) for rows in groups.values() for run in _runs(rows)]
+    episodes = [
+        _episode(run, runs[:place]) for runs in map(_runs, groups.values()) for place, run in enumerate(runs)
+    ]
     episodes.sort(key=lambda episode: (episode.tenant, episode.service, episode.worst_id))
     return sorted(episodes, key=lambda episode: episode.importance, reverse=True)
 
@@ -80,7 +89,9 @@ def _runs(rows: list[Row]) -> list[list[Row]]:
     return runs
 
 
-def _episode(rows: list[Row]) -> Episode:
+def _episode(rows: list[Row], earlier: list[list[Row]]) -> Episode:
+    ends = [max(row["window_end"] for row in run) for run in earlier]
+    recent = [end for end in ends if end >= rows[0]["window_start"] - LOOK_BACK]
     worst = max(
         rows,
         key=lambda row: (
@@ -101,6 +112,10 @@ def _episode(rows: list[Row]) -> Episode:
         windows=len({row["window_start"] for row in rows}),
         worst_id=worst["anomaly_id"],
         under_floor=all(row["below_confidence_floor"] for row in rows),
+        detector=worst["detector"],
+        signal=worst["signal"],
+        times_before=len(recent),
+        last_before=max(recent, default=None),
     )
 
 

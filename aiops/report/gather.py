@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from aiops.query import (
@@ -18,7 +18,15 @@ from aiops.query import (
     sum_ledger,
 )
 from aiops.report.charts import TimeAxis, make_axis
-from aiops.report.episodes import EPISODE_COLUMNS, SEVERITY_RANKS, Episode, fair_share, gather_episodes
+from aiops.report.episodes import (
+    EPISODE_COLUMNS,
+    LOOK_BACK,
+    SEVERITY_RANKS,
+    Episode,
+    fair_share,
+    gather_episodes,
+)
+from aiops.report.signals import ChartSpan, ServiceSeries, find_series
 from pipeline.duckdb_store import DuckDBStore, Row
 
 MOST_EPISODES: Final = 150
@@ -28,12 +36,16 @@ MOST_SERVICES: Final = 60
 MOST_PATTERNS: Final = 60
 MOST_DEAD_LETTERS: Final = 30
 MOST_MINUTES: Final = 50
+AROUND_WINDOWS: Final = 30
+"""A chart of an episode shows so many windows before and after it."""
+AROUND_BUCKETS: Final = 120
+_EARLIEST: Final = datetime(1, 1, 2, tzinfo=UTC)
 LONGEST_GAP: Final = timedelta(days=1)
 
 
 @dataclass(frozen=True)
 class ServiceLine:
-    """One service on the timeline: totals, and one figure a bucket."""
+    """One service on the timeline: totals, and its signals by bucket."""
 
     tenant: str
     service: str
@@ -42,10 +54,17 @@ class ServiceLine:
     health: float | None  # of the last window
     is_silent: bool  # no lines in the last window
     p95_ms: float | None  # the highest of a window
-    bucket_lines: list[int]
-    bucket_errors: list[int]
-    bucket_p95_ms: list[float | None]
+    series: ServiceSeries
     episodes: list[tuple[int, Episode]]  # number on the page, episode
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """A service's signals around an episode, and since when the service is known."""
+
+    axis: TimeAxis
+    series: ServiceSeries
+    known_since: datetime
 
 
 @dataclass(frozen=True)
@@ -64,7 +83,9 @@ class ReportData:
     latest_anomaly: datetime | None
     episodes: list[Episode]
     details: dict[str, Row]  # anomaly_id → row, of each episode's worst anomaly
+    surroundings: dict[str, Surroundings]  # the same anomaly_id → what the service did around the episode
     axis: TimeAxis | None
+    several_windows: bool  # some bucket of the axis can hold more than one window
     undrawn_windows: int
     service_lines: list[ServiceLine]
     patterns: list[Row]
@@ -85,16 +106,18 @@ def gather_report(store: DuckDBStore, tenant: str | None = None, since: str | No
     """
     start = parse_since(since, newest_event(store)) if since else None
     _select_windows(store, tenant, start)
-    anomalies = find_anomalies(store, Filters(tenant=tenant, since=since), columns=EPISODE_COLUMNS).rows
+    earlier = (max(start, _EARLIEST + LOOK_BACK) - LOOK_BACK).isoformat() if start else None
+    known = find_anomalies(store, Filters(tenant=tenant, since=earlier), columns=EPISODE_COLUMNS).rows
+    anomalies = [row for row in known if start is None or row["window_end"] > start]
     sure = [row for row in anomalies if not row["below_confidence_floor"]]
-    every_episode = gather_episodes(anomalies)
+    every_episode = [episode for episode in gather_episodes(known) if start is None or episode.end > start]
     episodes = fair_share(every_episode, lambda episode: episode.tenant, MOST_EPISODES)
     worst = [episode.worst_id for episode in episodes]
     totals = store.query(
         "SELECT min(window_start) AS first, max(window_end) AS last, CAST(coalesce(sum(lines), 0) AS BIGINT) "
         "AS lines, CAST(coalesce(sum(errors), 0) AS BIGINT) AS errors FROM report_windows"
     )[0]
-    axis, undrawn = _axis(store)
+    axis, undrawn, window_seconds = _axis(store)
     service_lines, services = _service_lines(store, axis, episodes, every_episode)
     patterns, new_patterns, pattern_count = _patterns(store, tenant, start)
     dead_letters, dead_lettered, reasons = _dead_letters(store, tenant)
@@ -115,7 +138,9 @@ def gather_report(store: DuckDBStore, tenant: str | None = None, since: str | No
         latest_anomaly=max((row["window_end"] for row in sure), default=None),
         episodes=episodes,
         details=_details(store, worst),
+        surroundings=_surroundings(store, episodes),
         axis=axis,
+        several_windows=axis is not None and axis.bucket_seconds > window_seconds,
         undrawn_windows=undrawn,
         service_lines=service_lines,
         patterns=patterns,
@@ -152,24 +177,25 @@ def _select_windows(store: DuckDBStore, tenant: str | None, start: datetime | No
     )
 
 
-def _axis(store: DuckDBStore) -> tuple[TimeAxis | None, int]:
-    """Axis over the newest stretch without a gap of more than a day, and the windows before it.
+def _axis(store: DuckDBStore) -> tuple[TimeAxis | None, int, int]:
+    """Axis over the newest stretch without a gap of more than a day.
 
-    One stray line of years ago must not squeeze today into a pixel.
+    Then the number of windows before it, and the length of a window in seconds. One stray line of years
+    ago must not squeeze today into a pixel.
     """
     times = store.query(
         "SELECT window_start AS start, max(window_end) AS last, count(*) AS windows "
         "FROM report_windows GROUP BY ALL ORDER BY start DESC"
     )
     if not times:
-        return None, 0
+        return None, 0, 0
     kept = 1
     while kept < len(times) and times[kept - 1]["start"] - times[kept]["last"] <= LONGEST_GAP:
         kept += 1
     oldest, newest = times[kept - 1], times[0]
     window_seconds = int((newest["last"] - newest["start"]).total_seconds())
     axis = make_axis(oldest["start"], newest["last"], window_seconds)
-    return axis, sum(row["windows"] for row in times[kept:])
+    return axis, sum(row["windows"] for row in times[kept:]), window_seconds
 
 
 def _service_lines(
@@ -191,48 +217,48 @@ def _service_lines(
         key=lambda row: (worst.get((row["tenant_id"], row["service"]), -1), row["errors"]), reverse=True
     )
     chosen = fair_share(rows, lambda row: str(row["tenant_id"]), MOST_SERVICES)
-    buckets = _buckets(store, axis, [(row["tenant_id"], row["service"]) for row in chosen])
+    spans = [ChartSpan(row["tenant_id"], row["service"], axis) for row in chosen]
     numbered: dict[tuple[str, str], list[tuple[int, Episode]]] = {}
     for number, episode in enumerate(episodes, 1):
         numbered.setdefault((episode.tenant, episode.service), []).append((number, episode))
-    lines = []
-    for row in chosen:
-        key = row["tenant_id"], row["service"]
-        figures = buckets[key]
-        lines.append(
-            ServiceLine(
-                *key, row["lines"], row["errors"], row["health"], row["is_silent"], row["p95_ms"],
-                [figure[0] for figure in figures], [figure[1] for figure in figures],
-                [figure[2] for figure in figures], numbered.get(key, []),
-            )
-        )  # fmt: skip
+    lines = [
+        ServiceLine(
+            row["tenant_id"], row["service"], row["lines"], row["errors"], row["health"], row["is_silent"],
+            row["p95_ms"], series, numbered.get((row["tenant_id"], row["service"]), []),
+        )
+        for row, series in zip(chosen, find_series(store, spans), strict=True)
+    ]  # fmt: skip
     return lines, len(rows)
 
 
-_Figures = dict[tuple[str, str], list[tuple[int, int, float | None]]]
-
-
-def _buckets(store: DuckDBStore, axis: TimeAxis, services: list[tuple[str, str]]) -> _Figures:
+def _surroundings(store: DuckDBStore, episodes: list[Episode]) -> dict[str, Surroundings]:
+    """What the service did around each episode, window by window where it fits."""
     rows = store.query(
-        """SELECT tenant_id, service, CAST(epoch(window_start) - $start AS BIGINT) // $bucket AS place,
-                  CAST(sum(lines) AS BIGINT) AS lines, CAST(sum(errors) AS BIGINT) AS errors,
-                  max(latency_p95_ms) AS p95_ms
-           FROM report_windows
-           WHERE epoch(window_start) >= $start
-             AND list_contains($services, {'tenant': tenant_id, 'service': service})
-           GROUP BY ALL""",
-        {
-            "start": int(axis.start.timestamp()),
-            "bucket": axis.bucket_seconds,
-            "services": [{"tenant": tenant, "service": service} for tenant, service in services],
-        },
+        "SELECT tenant_id, service, min(window_start) AS first, max(window_end) AS last, "
+        "CAST(max(epoch(window_end) - epoch(window_start)) AS BIGINT) AS seconds "
+        "FROM report_windows GROUP BY ALL"
     )
-    figures: _Figures = {key: [(0, 0, None)] * axis.buckets for key in services}
-    for row in rows:
-        if row["place"] < axis.buckets:
-            cell = row["lines"], row["errors"], row["p95_ms"]
-            figures[row["tenant_id"], row["service"]][row["place"]] = cell
-    return figures
+    known = {(row["tenant_id"], row["service"]): row for row in rows}
+    axes = {}
+    for episode in episodes:
+        if row := known.get((episode.tenant, episode.service)):
+            pad = max(AROUND_WINDOWS * timedelta(seconds=row["seconds"]), (episode.end - episode.start) / 2)
+            start, end = max(row["first"], episode.start - pad), min(row["last"], episode.end + pad)
+            if start < end:
+                axes[episode.worst_id] = episode, make_axis(start, end, row["seconds"], AROUND_BUCKETS)
+    spans = [ChartSpan(episode.tenant, episode.service, axis) for episode, axis in axes.values()]
+    since = _known_since(store)
+    return {
+        worst_id: Surroundings(axis, series, since[episode.tenant, episode.service])
+        for (worst_id, (episode, axis)), series in zip(axes.items(), find_series(store, spans), strict=True)
+    }
+
+
+def _known_since(store: DuckDBStore) -> dict[tuple[str, str], datetime]:
+    rows = store.query(
+        "SELECT tenant_id, service, min(window_start) AS first FROM service_windows GROUP BY ALL"
+    )
+    return {(row["tenant_id"], row["service"]): row["first"] for row in rows}
 
 
 def _patterns(

@@ -50,24 +50,35 @@
   const data = JSON.parse($("chart-data").textContent), tip = $("tip");
   const clock = (seconds) => new Date(seconds * 1000).toISOString().slice(5, 16).replace("T", " ");
   const number = (value) => value.toLocaleString("en-US", { maximumFractionDigits: value < 10 ? 1 : 0 });
-  const duration = (ms) => (ms < 1000 ? `${number(ms)} ms` : `${(ms / 1000).toPrecision(3)} s`);
+  const shown = {
+    per_minute: number,
+    share: (percent) => `${Number(percent.toPrecision(3))} %`,
+    ms: (ms) => (ms < 1000 ? `${number(ms)} ms` : `${(ms / 1000).toPrecision(3)} s`),
+    count: number,
+  };
+  const unpack = (packed) => { // see _packed in page.py
+    let last;
+    return packed.split(",").map((text) => (last = text === "" ? last : text === "-" ? null : Number(text)));
+  };
+  for (const strip of data.rows.flat()) for (const key of ["v", "b", "l", "h"]) strip[key] = unpack(strip[key]);
 
   const describe = (chart, place) => {
-    const row = data.rows[chart.dataset.row], buckets = row.lines.length, start = data.start + place * data.bucket;
-    const lines = row.lines[place], errors = row.errors[place], p95 = row.p95[place];
-    const said = [`${clock(start)}–${clock(start + data.bucket).slice(6)} UTC`,
-      `${number(lines)} lines${data.bucket === 60 ? "" : ` (${number(lines * 60 / data.bucket)}/min)`}`];
-    if (lines) said.push(`${number(errors)} errors (${(100 * errors / lines).toFixed(1)} %)`);
-    if (p95 !== null) said.push(`p95 ${duration(p95)}`);
+    const strips = data.rows[chart.dataset.row], buckets = strips[0].v.length, start = data.start + place * data.bucket;
+    const said = [`${clock(start)}–${clock(start + data.bucket).slice(6)} UTC`];
+    for (const { t, u, v, b, l, h } of strips) {
+      if (v[place] === null) continue;
+      const expected = h[place] === null ? "" : `, expected ${shown[u](b[place])} (${shown[u](l[place])} to ${shown[u](h[place])})`;
+      said.push(`${t} ${shown[u](v[place])}${u === "per_minute" ? "/min" : ""}${expected}`);
+    }
     const from = 100 * place / buckets, to = 100 * (place + 1) / buckets;
-    for (const mark of all(".marks a", chart)) {
+    for (const mark of all(".marks a", chart.parentElement)) {
       if (Number(mark.dataset.from) < to && Number(mark.dataset.to) > from && !mark.hasAttribute("hidden")) said.push(mark.dataset.say);
     }
     return said.join("\n");
   };
   const show = (chart, place) => {
-    const box = chart.getBoundingClientRect(), buckets = data.rows[chart.dataset.row].lines.length;
-    const share = (place + 0.5) / buckets, cursor = chart.querySelector(".cursor");
+    const box = chart.getBoundingClientRect(), buckets = data.rows[chart.dataset.row][0].v.length;
+    const share = (place + 0.5) / buckets, cursor = chart.querySelector(".cursor line");
     chart.place = place;
     cursor.setAttribute("x1", `${100 * share}%`);
     cursor.setAttribute("x2", `${100 * share}%`);
@@ -81,11 +92,11 @@
     tip.style.top = `${Math.max(4, Math.min(above, innerHeight - height - 4))}px`;
   };
   const hide = (chart) => {
-    chart.querySelector(".cursor").setAttribute("visibility", "hidden");
+    chart.querySelector(".cursor line").setAttribute("visibility", "hidden");
     tip.hidden = true;
   };
   for (const chart of all(".chart")) {
-    const last = data.rows[chart.dataset.row].lines.length - 1;
+    const last = data.rows[chart.dataset.row][0].v.length - 1;
     const point = (event) => {
       const box = chart.getBoundingClientRect();
       show(chart, Math.max(0, Math.min(last, Math.floor((event.clientX - box.left) / box.width * (last + 1)))));

@@ -14,9 +14,23 @@ from typing import Final
 import jinja2
 from markupsafe import Markup, escape
 
-from aiops.report.charts import TimeAxis, bar_path, line_path, stack_lanes
+from aiops.figures import compact, figure, milliseconds, span_words
+from aiops.report.bands import Series, learning_buckets
+from aiops.report.charts import TimeAxis, stack_lanes
 from aiops.report.episodes import Episode
 from aiops.report.gather import OPEN_EPISODES, ReportData, ServiceLine
+from aiops.report.strips import (
+    Strip,
+    Wash,
+    charted_signal,
+    draw_episode,
+    draw_strip,
+    episode_facts,
+    lasting,
+    metric_words,
+    ranks_by_bucket,
+    wash_stretches,
+)
 from aiops.text import visible_text
 from pipeline.duckdb_store import Row
 
@@ -29,6 +43,7 @@ _EVIDENCE: Final = 4
 _EXAMPLES: Final = 3
 _ACTIONS: Final = 8
 _LANES: Final = 3
+_METRICS: Final = 12
 
 
 @dataclass(frozen=True)
@@ -47,10 +62,8 @@ class Chart:
     """A service's chart, drawn."""
 
     line: ServiceLine
-    lines_path: str
-    errors_path: str
-    p95_path: str
-    lines_per_minute: float  # the top of the bars
+    strips: list[Strip]
+    washes: list[Wash]
     markers: list[Marker]
     lanes: int
 
@@ -58,15 +71,24 @@ class Chart:
 def render_page(data: ReportData, *, title: str, store_name: str, now: datetime) -> str:
     """The whole page as text. `title` and `store_name` are shown, escaped."""
     environment = jinja2.Environment(
-        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+        loader=jinja2.FunctionLoader(_asset),
     )
     environment.filters.update(
         shown=_shown, compact=compact, day_time=_day_time, clock=_clock, percent=_percent, figure=figure,
-        milliseconds=milliseconds, words=_words, iso=_iso,
+        milliseconds=milliseconds, words=_words, iso=_iso, span=span_words,
     )  # fmt: skip
     style, script = _asset("page.css"), _asset("page.js")
-    charts = [_chart(line, data.axis) for line in data.service_lines] if data.axis else []
-    return environment.from_string(_asset("page.html")).render(
+    is_learned = any(
+        series.first_band is not None for line in data.service_lines for series in line.series.values()
+    )
+    charts = (
+        [_chart(line, data.axis, is_learned=is_learned) for line in data.service_lines] if data.axis else []
+    )
+    return environment.get_template("page.html").render(
         data=data,
         title=title,
         store_name=store_name,
@@ -74,6 +96,7 @@ def render_page(data: ReportData, *, title: str, store_name: str, now: datetime)
         style=Markup(style),  # noqa: S704
         script=Markup(script),  # noqa: S704
         policy=_policy(style, script),
+        is_learned=is_learned,
         charts_by_tenant=_by_tenant(charts),
         open_episodes=OPEN_EPISODES,
         open_charts=max(3, OPEN_EPISODES // max(1, len({line.tenant for line in data.service_lines}))),
@@ -85,24 +108,30 @@ def render_page(data: ReportData, *, title: str, store_name: str, now: datetime)
 
 
 def chart_data(axis: TimeAxis | None, charts: list[Chart]) -> dict[str, object]:
-    """What the script shows under the pointer: {start, bucket, rows: [{lines, errors, p95}]}."""
+    """What the script shows under the pointer: {start, bucket, rows}, a row for each strip of a chart.
+
+    Its v, b, l and h are value, baseline and band by bucket, see `_packed`; shares are percent.
+    """
     if axis is None:
         return {"start": 0, "bucket": 60, "rows": []}
-    rows = [
-        {
-            "lines": chart.line.bucket_lines,
-            "errors": chart.line.bucket_errors,
-            "p95": [None if value is None else round(value, 1) for value in chart.line.bucket_p95_ms],
-        }
-        for chart in charts
-    ]
+    rows = [[_strip_data(strip.series) for strip in chart.strips] for chart in charts]
     return {"start": int(axis.start.timestamp()), "bucket": axis.bucket_seconds, "rows": rows}
 
 
-def _chart(line: ServiceLine, axis: TimeAxis | None) -> Chart:
-    assert axis is not None
-    top = max(line.bucket_lines, default=0)
-    top_p95 = max((value for value in line.bucket_p95_ms if value is not None), default=0.0)
+def _strip_data(series: Series) -> dict[str, str]:
+    scale = 100 if series.unit == "share" else 1
+    columns = zip(*series.points, strict=True)
+    packed = {key: _packed(column, scale) for key, column in zip("vblh", columns, strict=True)}
+    return {"t": series.title, "u": series.unit, **packed}
+
+
+def _packed(values: Iterable[float | None], scale: int) -> str:
+    """Three digits of each number, comma-separated; - for none, nothing for the same as before."""
+    texts = ["-" if value is None else f"{value * scale:.3g}" for value in values]
+    return ",".join("" if place and text == texts[place - 1] else text for place, text in enumerate(texts))
+
+
+def _chart(line: ServiceLine, axis: TimeAxis, *, is_learned: bool) -> Chart:
     spans = [(axis.percent(episode.start), axis.percent(episode.end)) for _, episode in line.episodes]
     lanes = stack_lanes(spans, _LANES)
     markers = [
@@ -112,13 +141,29 @@ def _chart(line: ServiceLine, axis: TimeAxis | None) -> Chart:
     ]
     return Chart(
         line=line,
-        lines_path=bar_path(line.bucket_lines, top),
-        errors_path=bar_path(line.bucket_errors, top),
-        p95_path=line_path(line.bucket_p95_ms, top_p95),
-        lines_per_minute=top * 60 / axis.bucket_seconds,
+        strips=_strips(line, axis, is_learned=is_learned),
+        washes=wash_stretches(ranks_by_bucket(axis, (episode for _, episode in line.episodes))),
         markers=sorted(markers, key=lambda marker: marker.episode.importance),
         lanes=max(lanes, default=0) + 1,
     )
+
+
+def _strips(line: ServiceLine, axis: TimeAxis, *, is_learned: bool) -> list[Strip]:
+    """The strips of a service: lines always, the others where something was measured."""
+    episodes = [episode for _, episode in line.episodes]
+    cover = ranks_by_bucket(axis, episodes)
+    learned_until = learning_buckets(line.series["lines"]) if is_learned else 0
+    return [
+        draw_strip(
+            series,
+            axis,
+            cover,
+            ranks_by_bucket(axis, (episode for episode in episodes if charted_signal(episode) == name)),
+            learned_until,
+        )
+        for name, series in line.series.items()
+        if name == "lines" or series.has_values
+    ]
 
 
 def _by_tenant(charts: Iterable[Chart]) -> list[tuple[str, list[tuple[int, Chart]]]]:
@@ -133,8 +178,13 @@ def _details(data: ReportData) -> list[Row]:
     budget = DETAIL_BYTES
     details = []
     for episode in data.episodes:
-        row = _clip(data.details[episode.worst_id], in_full=budget > 0)
+        found, around = data.details[episode.worst_id], data.surroundings.get(episode.worst_id)
+        row = _clip(found, in_full=budget > 0)
         budget -= len(escape(json.dumps(row, default=str, ensure_ascii=False)).encode("utf-8", "replace"))
+        row["chart"] = draw_episode(episode, found["metrics"], around)
+        row["lasted"] = lasting(episode, found["metrics"], around, data.end)
+        known_since = around.known_since if around else None
+        row["facts"] = episode_facts(episode, row["lasted"], known_since, data.end)
         details.append(row)
     return details
 
@@ -159,7 +209,7 @@ def _clip(row: Row, *, in_full: bool) -> Row:
         "detector": _shown(row["detector"], 120),
         "rules_version": _shown(row["rules_version"], 64),
         "confidence": row["confidence_score"],
-        "metrics": row["metrics"][:12],
+        "metrics": [metric | {"words": metric_words(metric)} for metric in row["metrics"][:_METRICS]],
         "evidence": evidence,
         "more_evidence": max(0, len(row["evidence"]) - _EVIDENCE),
         "without_examples": not in_full,
@@ -169,32 +219,6 @@ def _clip(row: Row, *, in_full: bool) -> Row:
 
 
 # ------------------------------------------------------------------------------------- words
-
-
-def compact(value: float) -> str:
-    """A count in few characters: 950, 12.3k, 4.56M."""
-    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if abs(value) >= size * 0.9995:
-            return f"{value / size:.3g}{unit}"
-    return f"{value:.0f}" if value == int(value) or value >= 100 else f"{value:.1f}"
-
-
-def figure(value: float | None, name: str) -> str:
-    """A number of an anomaly, in the unit that the metric's name says; an en dash for none."""
-    if value is None:
-        return "–"
-    if name.endswith(("_rate", "_share", "_ratio")):
-        return f"{100 * value:.3g} %"
-    if name.endswith("_ms"):
-        return milliseconds(value)
-    return f"{value:,.4g}" if abs(value) < 1e4 else f"{value:,.0f}"
-
-
-def milliseconds(value: float | None) -> str:
-    """A duration: 85 ms, 2.6 s."""
-    if value is None:
-        return "–"
-    return f"{value:.3g} ms" if value < 999.5 else f"{value / 1_000:.3g} s"
 
 
 def _shown(text: str | None, limit: int = TEXT_CHARACTERS) -> str:

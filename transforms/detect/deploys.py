@@ -30,19 +30,18 @@ from transforms.detect.deploy_memory import (
     revision_key,
     shown_name,
 )
+from transforms.detect.findings import Finding
 from transforms.detect.signals import HISTORY_WINDOWS, WindowSignals
 from transforms.elements import (
     ANOMALY_SEVERITIES,
     MICROSECONDS,
-    Anomaly,
     AnomalyMetric,
     Deploy,
     Evidence,
     WindowSummary,
-    content_id,
 )
 
-__all__ = ["DeployMemory", "DeployRegression", "PatternChange", "regression_anomaly", "watch_deploys"]
+__all__ = ["DeployMemory", "DeployRegression", "PatternChange", "regression_finding", "watch_deploys"]
 
 DETECTOR: Final = "deploys"
 SIGNAL: Final = "patterns"
@@ -258,49 +257,26 @@ def _one_line(text: str, limit: int) -> str:
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
 
-# ------------------------------------------------------------------------------------------ anomaly
+# ------------------------------------------------------------------------------------------ finding
 
 
-def regression_anomaly(
-    summary: WindowSummary, regression: DeployRegression, confidence_floor: float = 0.0
-) -> Anomaly:
-    """The anomaly that says so, in the window `summary`, in which the regression was found."""
-    deploy = regression.deploy
-    end_us = summary.window_start_us + summary.window_seconds * MICROSECONDS
-    return Anomaly(
-        anomaly_id=content_id(
-            summary.tenant_id,
-            summary.service,
-            "",
-            DETECTOR,
-            SIGNAL,
-            deploy.deploy_id,  # one window can show two deploys to be bad
-            summary.window_start_us,
-        ),
-        revision=summary.pane_index,
-        status="open",
-        tenant_id=summary.tenant_id,
-        service=summary.service,
-        endpoint="",
-        anomaly_type="deploy_regression",
-        anomaly_severity=regression.severity,
-        description=regression.reason,
+def regression_finding(summary: WindowSummary, regression: DeployRegression) -> Finding:
+    """What is told of it, in the window `summary`, in which the regression was found."""
+    return Finding(
         detector=DETECTOR,
         signal=SIGNAL,
-        rules_version="",
-        window_start=summary.window_start_us,
-        window_end=end_us,
-        confidence_score=regression.confidence,
-        below_confidence_floor=regression.confidence < confidence_floor,
+        anomaly_type="deploy_regression",
+        severity=regression.severity,
+        confidence=regression.confidence,
+        description=regression.reason,
         metrics=[
             AnomalyMetric("error_rate", regression.error_rate, baseline=regression.error_rate_before),
             AnomalyMetric("lines_since_deploy", float(regression.lines_since)),
             AnomalyMetric("windows_since_deploy", float(regression.windows_since)),
         ],
+        actions=tuple(_actions(regression)),
+        subject_id=regression.deploy.deploy_id,  # one window can show two deploys to be bad
         evidence=[_evidence(summary, change) for change in regression.changes[:_MAX_EVIDENCE]],
-        recommended_actions=_actions(regression),
-        gemini_analysis="",
-        detected_at=end_us,
     )
 
 

@@ -41,12 +41,14 @@ class Finding(msgspec.Struct, frozen=True):
     endpoint: str = ""
     pattern_ids: tuple[str, ...] = ()
     actions: tuple[str, ...] = ()
+    subject_id: str = ""  # tells it from others of the signal and window, where no pattern does
+    evidence: list[Evidence] = []  # empty: the patterns as the window has them
 
 
 def make_anomaly(summary: WindowSummary, finding: Finding, confidence_floor: float) -> Anomaly:
     """The anomaly of `finding` in the window of `summary`. Its id is that of design.md."""
     window_end = summary.window_start_us + summary.window_seconds * MICROSECONDS
-    pattern_id = finding.pattern_ids[0] if finding.pattern_ids else ""
+    subject_id = finding.subject_id or (finding.pattern_ids[0] if finding.pattern_ids else "")
     return Anomaly(
         anomaly_id=content_id(
             summary.tenant_id,
@@ -54,7 +56,7 @@ def make_anomaly(summary: WindowSummary, finding: Finding, confidence_floor: flo
             finding.endpoint,
             finding.detector,
             finding.signal,
-            pattern_id,
+            subject_id,
             summary.window_start_us,
         ),
         revision=summary.pane_index,
@@ -73,7 +75,7 @@ def make_anomaly(summary: WindowSummary, finding: Finding, confidence_floor: flo
         confidence_score=finding.confidence,
         below_confidence_floor=finding.confidence < confidence_floor,
         metrics=finding.metrics[:MOST_METRICS],
-        evidence=list(_evidence(summary, finding.pattern_ids)),
+        evidence=finding.evidence or list(_evidence(summary, finding.pattern_ids)),
         recommended_actions=list(finding.actions),
         gemini_analysis="",
         detected_at=window_end,

@@ -64,7 +64,9 @@ def judge_single(
         known = None
     observation = Observation(summary.window_start_us, value)
     try:
-        detector = make_detector(detector_name, policy.settings, known.state if known else None, calendar)
+        detector = make_detector(
+            detector_name, policy.settings, (known.state or None) if known else None, calendar
+        )
         judgement = detector.score_one(observation)
         detector.learn_one(observation, judgement)
         encoded = detector.encode()

@@ -16,7 +16,7 @@ from transforms.detect.history import TrackHistory, WindowHistory
 from transforms.detect.metrics import JudgedMetric, JudgeMetric
 from transforms.detect.rule_model import RuleBook, newest_book
 from transforms.detect.rules import evaluate_rules
-from transforms.elements import Anomaly, MetricSummary, MetricWindow, WindowSummary
+from transforms.elements import Anomaly, BaselineSnapshot, MetricSummary, MetricWindow, WindowSummary
 from transforms.ordering import ProcessInOrder
 
 
@@ -24,13 +24,33 @@ from transforms.ordering import ProcessInOrder
 class WatchServices(beam.PTransform):
     """((tenant, service), WindowSummary) → ((tenant, service), WindowHistory), in the order of event time.
 
-    Each window comes with those before it, and with what learned detectors found in it.
+    Each window comes with those before it, and with what learned detectors found in it; now and then
+    with snapshots of what is learned, `snapshot_us` of event time apart (0: never). `warm_start` are
+    snapshots to begin with, keyed and timed as windows are: see `snapshot_event`.
     """
 
     baselines: BaselineBook = NO_BOOK
+    snapshot_us: int = 0
+    warm_start: beam.PCollection | None = None
 
     def expand(self, summaries: beam.PCollection) -> beam.PCollection:
-        return summaries | "TrackHistory" >> ProcessInOrder(TrackHistory(self.baselines), WindowSummary)
+        if self.warm_start is not None:
+            # They are bounded: once they are read, the watermark is that of the windows alone.
+            summaries = (summaries, self.warm_start) | "WithSnapshots" >> beam.Flatten()
+        step = TrackHistory(self.baselines, self.snapshot_us)
+        return summaries | "TrackHistory" >> ProcessInOrder(step, WindowSummary)
+
+
+def snapshot_event(snapshot: BaselineSnapshot) -> TimestampedValue:
+    """A service's snapshot as WatchServices takes it: a summary of no window, at the time it is as of.
+
+    So it comes after the windows that it knows, and before those that it does not.
+    """
+    key = snapshot.tenant_id, snapshot.service
+    value = WindowSummary(
+        *key, snapshot.as_of, snapshot.window_seconds, snapshot=snapshot.state.encode("ascii")
+    )
+    return TimestampedValue((key, value), Timestamp(micros=snapshot.as_of))
 
 
 @dataclass(eq=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final
 
@@ -30,6 +31,7 @@ from transforms.detect.baselines.observations import (
 )
 from transforms.detect.baselines.registry import apply_settings
 from transforms.detect.baselines.season_table import Numbers
+from transforms.detect.deploys import DeployMemory, regression_finding, watch_deploys
 from transforms.detect.deviations import (
     CAUTIOUS_US,
     LEVEL,
@@ -40,7 +42,7 @@ from transforms.detect.deviations import (
 )
 from transforms.detect.findings import Finding
 from transforms.detect.new_patterns import Emerged, NewPatternMemory, watch_new_patterns
-from transforms.detect.signals import Band
+from transforms.detect.signals import Band, WindowSignals
 from transforms.detect.silence import Silence, SilenceMemory, watch_silence
 from transforms.detect.singles import SingleState, detector_of, judge_single
 from transforms.elements import (
@@ -71,14 +73,19 @@ class ServiceBaselines(msgspec.Struct, array_like=True, gc=False):
     silence_report: Report | None = None
     day: int = -1
     book_version: str = ""
+    deploys: DeployMemory = msgspec.field(default_factory=DeployMemory)
 
 
 def watch_window(
-    memory: ServiceBaselines, summary: WindowSummary, book: BaselineBook
+    memory: ServiceBaselines,
+    summary: WindowSummary,
+    book: BaselineBook,
+    past: Sequence[WindowSignals] = (),
 ) -> tuple[list[Finding], dict[str, Band]]:
     """Judge a window that is on time by those before it, then learn it; mutates `memory`.
 
-    Returns what was found, and what was expected of the signals that are drawn. A window of planned
+    `past` holds the windows of the hour before it, oldest first. Returns what was found, and what was
+    expected of the signals that are drawn. A window of planned
     maintenance is neither judged nor learned.
     """
     bank = LevelBank(memory.levels)
@@ -88,12 +95,12 @@ def watch_window(
         _follow_book(memory, bank, who)
     end_us = now_us + summary.window_seconds * MICROSECONDS
     if maintenance_note(book, summary.tenant_id, summary.service, now_us, end_us) is not None:
-        bank.skip(now_us, _vectors(who, tuple(bank.names)), calendar)
+        bank.skip(now_us, level_vectors(who, tuple(bank.names)), calendar)
         bank.encode()
         return [], {}
     _begin_signals(memory, bank, summary, who)
     observed = observe_window(summary, bank.names, memory.latencies)
-    judged = bank.observe(now_us, *observed, _vectors(who, tuple(bank.names)), calendar)
+    judged = bank.observe(now_us, *observed, level_vectors(who, tuple(bank.names)), calendar)
     silence = _watch_silence(memory, bank.names, judged, summary)
     deviations = find_deviations(
         bank.names, _most(who, tuple(bank.names)), judged, observed, bank.first_us, summary
@@ -102,6 +109,7 @@ def watch_window(
     findings = report_deviations(memory.reports, _explained(deviations, silence), now_us)
     findings += _report_silence(memory, silence, now_us, who)
     findings += _report_new_patterns(memory, summary, who)
+    findings += _report_deploys(memory, summary, past, who)
     if now_us // DAY_US != memory.day:
         memory.day = now_us // DAY_US
         bank.forget_signals(now_us)
@@ -109,11 +117,11 @@ def watch_window(
     return findings, _bands(bank.names, judged, observed[1])
 
 
-_Who = tuple[BaselineBook, str, str]
+Who = tuple[BaselineBook, str, str]
 """The book, the tenant and the service: what decides how a signal is judged."""
 
 
-def _follow_book(memory: ServiceBaselines, bank: LevelBank, who: _Who) -> None:
+def _follow_book(memory: ServiceBaselines, bank: LevelBank, who: Who) -> None:
     """Signals that the operator's file has given to another detector, or turned off, begin anew there."""
     bank.drop_signals(name for name in bank.names if signal_policy(*who, name).detector != LEVEL)
     for name in list(memory.singles):
@@ -122,7 +130,7 @@ def _follow_book(memory: ServiceBaselines, bank: LevelBank, who: _Who) -> None:
     memory.book_version = who[0].version
 
 
-def _begin_signals(memory: ServiceBaselines, bank: LevelBank, summary: WindowSummary, who: _Who) -> None:
+def _begin_signals(memory: ServiceBaselines, bank: LevelBank, summary: WindowSummary, who: Who) -> None:
     if summary.merged_patterns:
         merged = summary.merged_patterns.items()
         bank.merge_signals({f"pattern.{old}": f"pattern.{new}" for old, new in merged})
@@ -134,10 +142,10 @@ def _begin_signals(memory: ServiceBaselines, bank: LevelBank, summary: WindowSum
         elif detector != OFF:
             memory.singles[name] = SingleState(detector, b"", summary.window_start_us)
     if levels:
-        bank.add_signals(levels, [_settings(who, name) for name in levels], summary.window_start_us)
+        bank.add_signals(levels, [level_settings(who, name) for name in levels], summary.window_start_us)
 
 
-def _judge_singles(memory: ServiceBaselines, summary: WindowSummary, who: _Who) -> list[Deviation]:
+def _judge_singles(memory: ServiceBaselines, summary: WindowSummary, who: Who) -> list[Deviation]:
     values = list(observe_fields(summary, service_fields(who[0], summary.service)))
     names = [name for name in sorted(memory.singles) if split_signal(name)[0] != FIELD]
     if names:
@@ -154,11 +162,12 @@ def _judge_singles(memory: ServiceBaselines, summary: WindowSummary, who: _Who) 
     return [deviation for deviation in found if deviation is not None]
 
 
-def _single_detector(who: _Who, name: str) -> str:
+def _single_detector(who: Who, name: str) -> str:
     return detector_of(signal_policy(*who, name), has_own=split_signal(name)[0] == FIELD)
 
 
-def _settings(who: _Who, name: str) -> LevelSettings:
+def level_settings(who: Who, name: str) -> LevelSettings:
+    """How the bank judges a signal, with what the operator's file sets."""
     policy, settings = signal_policy(*who, name), kind_of(name).settings
     if policy.settings:
         settings = apply_settings(LEVEL, settings, policy.settings)
@@ -168,12 +177,13 @@ def _settings(who: _Who, name: str) -> LevelSettings:
 
 
 @lru_cache(maxsize=1024)
-def _vectors(who: _Who, names: tuple[str, ...]) -> Vectors:
-    return Vectors([_settings(who, name) for name in names])
+def level_vectors(who: Who, names: tuple[str, ...]) -> Vectors:
+    """`level_settings` of all signals of a bank."""
+    return Vectors([level_settings(who, name) for name in names])
 
 
 @lru_cache(maxsize=1024)
-def _most(who: _Who, names: tuple[str, ...]) -> list[AnomalySeverity]:
+def _most(who: Who, names: tuple[str, ...]) -> list[AnomalySeverity]:
     return [signal_policy(*who, name).severity or "critical" for name in names]
 
 
@@ -206,7 +216,7 @@ def _explained(deviations: list[Deviation], silence: Silence | None) -> list[Dev
 
 
 def _report_silence(
-    memory: ServiceBaselines, silence: Silence | None, now_us: int, who: _Who
+    memory: ServiceBaselines, silence: Silence | None, now_us: int, who: Who
 ) -> list[Finding]:
     policy = signal_policy(*who, "silence")
     if silence is None or policy.is_off:
@@ -237,10 +247,22 @@ def _report_silence(
     ]
 
 
-def _report_new_patterns(memory: ServiceBaselines, summary: WindowSummary, who: _Who) -> list[Finding]:
+def _report_new_patterns(memory: ServiceBaselines, summary: WindowSummary, who: Who) -> list[Finding]:
     policy = signal_policy(*who, "new_pattern")
     emerged = watch_new_patterns(memory.new_patterns, summary)
     return [] if policy.is_off else [_new_pattern(found, summary, policy) for found in emerged]
+
+
+def _report_deploys(
+    memory: ServiceBaselines, summary: WindowSummary, past: Sequence[WindowSignals], who: Who
+) -> list[Finding]:
+    policy = signal_policy(*who, "deploys")
+    found = [regression_finding(summary, found) for found in watch_deploys(memory.deploys, summary, past)]
+    if policy.is_off:
+        return []
+    return [
+        msgspec.structs.replace(finding, severity=_at_most(finding.severity, policy)) for finding in found
+    ]
 
 
 def _at_most(severity: AnomalySeverity, policy: SignalPolicy) -> AnomalySeverity:

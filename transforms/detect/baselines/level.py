@@ -16,22 +16,51 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
-from typing import Final
+from typing import Final, Generic, NamedTuple, TypeVar
 
 import numpy as np
 
 from transforms.detect.baselines.decay import decay_factor
 from transforms.detect.baselines.interface import DAY_US, HOUR_US
 from transforms.detect.baselines.level_settings import LevelSettings, Vectors
-from transforms.detect.baselines.level_table import NEW, STATE_VERSION, BankState, Row
-from transforms.detect.baselines.level_window import CALM, Judged, LevelWindow, Usual
+from transforms.detect.baselines.level_table import NEW, STATE_VERSION, BankState, Row, find_damage
+from transforms.detect.baselines.level_window import ALARM_MEMORY_US, CALM, Judged, LevelWindow, Usual
 from transforms.detect.baselines.season_table import AROUND, COLUMNS, HALF_HOUR_US, Numbers, SeasonTable
 from transforms.detect.baselines.seasons import LONGEST_HOUR, Calendar
 
-__all__ = ["CALM", "BankState", "Judged", "LevelBank", "LevelSettings", "Vectors"]
+__all__ = [
+    "CALM",
+    "BankState",
+    "Judged",
+    "Known",
+    "LevelBank",
+    "LevelSettings",
+    "Vectors",
+    "find_damage",
+]
 
 SPREAD_US: Final = DAY_US
 FORGET_US: Final = 8 * DAY_US  # a signal that was not seen for so long is forgotten
+
+
+N = TypeVar("N")
+
+
+class Known(NamedTuple, Generic[N]):
+    """What is known of each signal, or of one; `expected`, `low`, `high` are as in `Judged`, NaN if unknown.
+
+    `hours` counts the hours of the week that were seen, NaN where hours do not matter.
+    """
+
+    first_us: N
+    windows: N
+    is_learning: N
+    is_open: N
+    alarms: N
+    expected: N
+    low: N
+    high: N
+    hours: N
 
 
 class LevelBank:
@@ -50,6 +79,11 @@ class LevelBank:
     def first_us(self) -> Numbers:
         """When each signal was first seen."""
         return np.asarray(self._table[Row.FIRST])
+
+    @property
+    def windows(self) -> Numbers:
+        """How many windows taught each signal."""
+        return np.asarray(self._table[Row.COUNT])
 
     def encode(self) -> None:
         """Write the numbers back into the state."""
@@ -123,7 +157,7 @@ class LevelBank:
         """Begin or forget the hours of signals whose `seasonal` has changed; all hours are seen anew."""
         state = self._state
         wanted = [name for name, setting in zip(self.names, settings, strict=True) if setting.seasonal]
-        rows = {name: row for name, row in zip(state.seasonal, self._season.numbers, strict=True)}
+        rows = dict(zip(state.seasonal, self._season.numbers, strict=True))
         season = SeasonTable.empty(len(wanted))
         for place, name in enumerate(wanted):
             if name in rows:
@@ -155,6 +189,28 @@ class LevelBank:
         self._begin_hour(time_us, settings, calendar)
         self._decay(time_us, settings)
         self._state.newest_us = max(time_us, self._state.newest_us)
+
+    def describe(self, weights: Numbers, settings: Vectors, calendar: Calendar) -> Known[Numbers]:
+        """What is known as of the newest window, for windows of these exposures or cases; changes nothing."""
+        table, time_us = self._table, self._state.newest_us
+        usual = self._usual(calendar, time_us)
+        usual = usual._replace(low=usual.center, high=usual.center)
+        window = LevelWindow(table, settings, np.zeros_like(weights), weights, usual, time_us)
+        faded = np.maximum(0.0, 1.0 - (time_us - table[Row.ALARM_AT]) / ALARM_MEMORY_US)
+        hours = np.full(len(self.names), np.nan)
+        if self._state.seasonal:
+            hours[self._seasonal_columns()] = self._season.hours_known()
+        return Known(
+            first_us=self.first_us,
+            windows=self.windows,
+            is_learning=table[Row.COUNT] < settings.learning_windows,
+            is_open=table[Row.OPENED] > 0,
+            alarms=table[Row.ALARMS] * faded,
+            expected=np.where(window.seen, window.expected, np.nan),
+            low=np.where(window.seen, window.low, np.nan),
+            high=np.where(window.seen, window.high, np.nan),
+            hours=hours,
+        )
 
     def _decay(self, time_us: int, settings: Vectors) -> None:
         passed_us = max(0, time_us - self._state.newest_us) if self._state.newest_us >= 0 else 0

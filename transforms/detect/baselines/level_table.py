@@ -5,8 +5,13 @@ from __future__ import annotations
 from typing import Final
 
 import msgspec
+import numpy as np
+
+from transforms.detect.baselines.season_table import COLUMNS
+from transforms.detect.baselines.seasons import WEEK_HOURS
 
 STATE_VERSION: Final = 1
+LARGEST: Final = 1e18  # no sum of a bank comes near it
 
 
 class Row:
@@ -30,6 +35,12 @@ RUN: Final = slice(Row.RUN_VALUE, Row.RUN_WINDOWS + 1)
 EPISODE: Final = slice(Row.NEW_VALUE, Row.CALM + 1)
 """All that ends with an episode."""
 
+_SIGNED: Final = [
+    *(Row.VALUE, Row.TREND, Row.TODAY, Row.USUAL, Row.HOUR_VALUE, Row.ODD_VALUE),
+    *(Row.NEW_VALUE, Row.NEW_USUAL, Row.RUN_VALUE, Row.RUN_EXPECTED),
+]
+"""Rows that hold sums of logarithms, which may be negative."""
+
 
 class BankState(msgspec.Struct, array_like=True, gc=False):
     """All memory of one service's levels. Tables are little-endian doubles, a column for each name."""
@@ -44,3 +55,22 @@ class BankState(msgspec.Struct, array_like=True, gc=False):
     slot: int = -1  # its hour of the local week
     half_hour: int = -1
     around: bytes = b""  # of the season around it: see SeasonTable.around
+
+
+def find_damage(state: BankState) -> str:
+    """Why a bank cannot go on from `state`, in a few words; "" if it can."""
+    if state.version != STATE_VERSION:
+        return f"its levels are of version {state.version}, not {STATE_VERSION}"
+    names, seasonal = state.names, state.seasonal
+    if len(set(names)) != len(names) or len(set(seasonal)) != len(seasonal) or not {*seasonal} <= {*names}:
+        return "names of signals are doubled or missing"
+    if len(state.numbers) != 8 * Row.ROWS * len(names) or len(state.season) != 8 * COLUMNS * len(seasonal):
+        return "its tables do not fit its signals"
+    table, season = np.frombuffer(state.numbers), np.frombuffer(state.season)
+    if not np.isfinite(table).all() or np.isinf(season).any():
+        return "its tables hold what is no number"
+    if (np.abs(table) > LARGEST).any() or (np.abs(season) > LARGEST).any():
+        return "its tables hold numbers beyond all bounds"
+    if (np.delete(table.reshape(Row.ROWS, len(names)), _SIGNED, axis=0) < 0).any():
+        return "its tables hold negative counts or times"
+    return "" if -1 <= state.slot < WEEK_HOURS else "its hour is not of the week"

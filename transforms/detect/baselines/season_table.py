@@ -74,6 +74,10 @@ class SeasonTable:
         self._odd[:, hour] = np.where(np.isnan(means), before, means)
         self.learn(slot, np.where(proven, means, np.nan))
 
+    def hours_known(self) -> Numbers:
+        """How many hours of the week each signal was seen in."""
+        return np.asarray((~np.isnan(self.means)).sum(axis=1))
+
     def _at(self, calendar: Calendar, slot: int) -> tuple[Numbers, Numbers]:
         known = self.means[:, slot]
         missing = np.isnan(known)
