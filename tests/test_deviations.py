@@ -232,7 +232,10 @@ def test_the_description_says_what_people_ask() -> None:
     said = report(off("endpoint_latency_ms.GET /a", minutes=7.0, alarms_before=3.2))[0].description
     assert said == (
         "endpoint_latency_ms of GET /a is 30, above the 10 expected (5 to 15), for 7 min; "
-        "alarmed about 3 times in two weeks"
+        "alarmed about 3 times in the two weeks before"
+    )
+    assert report(off("pattern.p", alarms_before=1.0))[0].description.endswith(
+        "; alarmed once in the two weeks before"
     )
     assert report(off("lines", is_up=False))[0].description == "lines is 30, below the 10 expected (5 to 15)"
     assert report(off("field.depth", reason="depth: stuck"))[0].description == "depth: stuck"

@@ -237,9 +237,9 @@ def _describe(leader: Deviation) -> str:
     subject = f"{kind} of {key}" if key else kind
     side = "above" if leader.is_up else "below"
     lasts = f", for {leader.minutes:.0f} min" if leader.minutes >= 2 else ""
-    before = (
-        f"; alarmed about {leader.alarms_before:.0f} times in two weeks" if leader.alarms_before >= 1 else ""
-    )
+    times = round(leader.alarms_before)
+    often = "once" if times == 1 else f"about {times} times"
+    before = f"; alarmed {often} in the two weeks before" if times else ""
     return (
         f"{subject} is {show_number(leader.value)}, {side} the {show_number(leader.expected)} expected "
         f"({show_number(leader.low)} to {show_number(leader.high)}){lasts}{before}"
