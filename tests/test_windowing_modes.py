@@ -23,25 +23,44 @@ CONFIG = SimulationConfig(seed=3, duration_seconds=300, tenants=1, rate=40.0, fa
 COLLECTED: list[tuple[str, bytes]] = []
 
 
+LEARNED = SimulationConfig(
+    seed=7,
+    duration_seconds=2700,
+    tenants=1,
+    services=4,
+    rate=40.0,
+    faults="traffic_surge@catalog+30m/4m,silence@cart+36m/6m,new_pattern@cart+25m/4m",
+)
+"""Time to learn, and a fault for each learned detector."""
+
+
 class FromBatches(beam.PTransform):
+    def __init__(self, config: SimulationConfig) -> None:
+        super().__init__()
+        self._config = config
+
     def expand(self, root: beam.pvalue.PBegin) -> beam.PCollection:
-        return root | beam.Create([PayloadBatch(list(simulate(CONFIG)))])
+        return root | beam.Create([PayloadBatch(list(simulate(self._config)))])
 
 
 class FromStream(beam.PTransform):
     """The same lines minute by minute, the watermark following."""
 
+    def __init__(self, config: SimulationConfig) -> None:
+        super().__init__()
+        self._config = config
+
     def expand(self, root: beam.pvalue.PBegin) -> beam.PCollection:
-        stream = TestStream().advance_watermark_to(CONFIG.start_second - 1)
-        lines = list(simulate(CONFIG))
-        for minute in range(5):
-            second = CONFIG.start_second + 60 * minute
-            mine = [
-                line for line in lines if f"T14:0{minute}:".encode() in line.split(b'"timestamp":"')[1][:20]
-            ]
+        config = self._config
+        stream = TestStream().advance_watermark_to(config.start_second - 1)
+        lines: dict[bytes, list[bytes]] = {}
+        for line in simulate(config):
+            lines.setdefault(line.split(b'"timestamp":"')[1][:16], []).append(line)
+        for number, (_, mine) in enumerate(sorted(lines.items())):
+            second = config.start_second + 60 * number
             stream = stream.add_elements([TimestampedValue(PayloadBatch(mine), second)])
             stream = stream.advance_watermark_to(second + 61)
-        return root | stream.advance_watermark_to(CONFIG.end_second + 7200).advance_watermark_to_infinity()
+        return root | stream.advance_watermark_to(config.end_second + 7200).advance_watermark_to_infinity()
 
 
 def collect(row: tuple[str, msgspec.Struct]) -> None:
@@ -62,10 +81,19 @@ def rows_of(
 
 def test_a_stream_gives_the_rows_that_a_file_gives() -> None:
     """Windows, patterns, anomalies and the ledger are the same, byte for byte."""
-    bounded = rows_of(FromBatches(), FnApiRunner(), streaming=False)
-    stream = rows_of(FromStream(), BundleBasedDirectRunner(), streaming=True)
+    bounded = rows_of(FromBatches(CONFIG), FnApiRunner(), streaming=False)
+    stream = rows_of(FromStream(CONFIG), BundleBasedDirectRunner(), streaming=True)
     assert {table for table, _ in bounded} == {"service_windows", "log_patterns", "anomalies", "ledger"}
     assert stream == bounded
+
+
+@pytest.mark.slow
+def test_a_stream_learns_what_a_file_teaches() -> None:
+    """Whatever learned detectors find, and the bands they expected, are the same, byte for byte."""
+    bounded = rows_of(FromBatches(LEARNED), FnApiRunner(), streaming=False)
+    rows = [msgspec.msgpack.decode(row) for table, row in bounded if table == "anomalies"]
+    assert {row["detector"] for row in rows} >= {"level", "silence", "new_pattern"}
+    assert rows_of(FromStream(LEARNED), BundleBasedDirectRunner(), streaming=True) == bounded
 
 
 def failing(number: int) -> bytes:
