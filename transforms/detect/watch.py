@@ -43,7 +43,7 @@ from transforms.detect.deviations import (
 from transforms.detect.findings import Finding
 from transforms.detect.new_patterns import Emerged, NewPatternMemory, watch_new_patterns
 from transforms.detect.signals import Band, WindowSignals
-from transforms.detect.silence import Silence, SilenceMemory, watch_silence
+from transforms.detect.silence import LEARNING_US, Silence, SilenceMemory, watch_silence
 from transforms.detect.singles import SingleState, detector_of, judge_single
 from transforms.elements import (
     ANOMALY_SEVERITIES,
@@ -57,6 +57,9 @@ from transforms.elements import (
 
 _LINES: Final = "lines"
 _DRAWN: Final = (_LINES, "error_rate", "latency_p95_ms")
+_SILENCE_CONFIDENCE, _FIRST_SILENCE_CONFIDENCE = 0.9, 0.35
+"""Before a service's nights are known, most silences are that it closes: they stay under the floor."""
+
 _SILENCE_HIGH_RATE: Final = 10.0
 _SILENCE_HIGH_WINDOWS: Final = 5
 
@@ -239,7 +242,7 @@ def _report_silence(
             signal="lines",
             anomaly_type="silence",
             severity=severity,
-            confidence=0.9,
+            confidence=_SILENCE_CONFIDENCE if age_us >= LEARNING_US else _FIRST_SILENCE_CONFIDENCE,
             description=f"no line for {silence.windows} windows; {silence.rate:.1f} a window were usual",
             metrics=[AnomalyMetric("lines", 0.0, baseline=silence.rate, deviation=-silence.strength)],
             actions=("See whether it was stopped or scaled to zero on purpose.",),
@@ -277,7 +280,7 @@ def _new_pattern(found: Emerged, summary: WindowSummary, policy: SignalPolicy) -
         signal="patterns",
         anomaly_type="new_pattern",
         severity=_at_most("medium" if grave else "low", policy),
-        confidence=0.8 if found.severity >= WARNING else 0.7,
+        confidence=0.95 if found.severity >= WARNING else 0.9,
         description=f"never seen before, {found.count} times so far: {text}",
         metrics=[AnomalyMetric("count", float(found.count), baseline=0.0)],
         pattern_ids=(found.pattern_id,),
