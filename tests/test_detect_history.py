@@ -5,7 +5,7 @@ from __future__ import annotations
 from transforms.coders import StructCoder
 from transforms.detect.history import (
     DISTINCT_WINDOWS,
-    LATE_WINDOWS,
+    LATE_US,
     ServiceMemory,
     TrackHistory,
     WindowHistory,
@@ -14,6 +14,7 @@ from transforms.detect.signals import HISTORY_WINDOWS, KEPT_PATTERNS, Span, comp
 from transforms.elements import PatternStats, WindowSummary
 
 MINUTE_US = 60_000_000
+LATE_WINDOWS = LATE_US // MINUTE_US
 
 
 def window(minute: int, lines: int = 1, pane: int = 0, **fields: object) -> WindowSummary:

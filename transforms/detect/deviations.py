@@ -9,11 +9,13 @@ are not told of while the service as a whole has the same.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Final, NamedTuple
 
 import msgspec
 import numpy as np
 
+from transforms.detect.baselines.interface import DAY_US, HOUR_US, MINUTE_US
 from transforms.detect.baselines.level import CALM, Judged
 from transforms.detect.baselines.observations import kind_of, natural_value, split_signal
 from transforms.detect.baselines.reasons import show_number
@@ -21,6 +23,7 @@ from transforms.detect.baselines.season_table import Numbers
 from transforms.detect.findings import MOST_METRICS, Finding
 from transforms.elements import (
     ANOMALY_SEVERITIES,
+    MICROSECONDS,
     AnomalyMetric,
     AnomalySeverity,
     AnomalyType,
@@ -28,19 +31,21 @@ from transforms.elements import (
 )
 
 LEVEL: Final = "level"
-REPEAT_US: Final = 60 * 60 * 1_000_000
-CAUTIOUS_US: Final = 24 * REPEAT_US
+REPEAT_US: Final = HOUR_US
+CAUTIOUS_US: Final = DAY_US
 """So young a signal gives no severity above medium."""
 
 MEDIUM_STRENGTH, HIGH_STRENGTH = 2.0, 3.0
 MEDIUM_MINUTES, HIGH_MINUTES = 3, 5
 HIGH_RATIO: Final = 2.0
-_MINUTE_US: Final = 60 * 1_000_000
 
 _CONFIDENCE: Final[dict[AnomalyType, float]] = {"traffic_change": 0.88, "latency_increase": 0.93}
 """At the alarm, where it is not 0.95; measured on simulated days, see docs/baselines.md."""
 
-_PATTERNS: Final = "patterns"
+LEAST_AMOUNT: Final = 1e-3
+"""Of an amount (milliseconds) or a share: anything less is as good as none."""
+
+_SERVICE, _ENDPOINT, _PATTERNS = "", "endpoint", "patterns"
 _MAY_BE_HIGH: Final = frozenset({"error_rate", "latency_p50_ms", "latency_p95_ms", "lines", "requests"})
 
 
@@ -55,6 +60,7 @@ class Deviation(NamedTuple):
     expected: float
     low: float
     high: float
+    ratio: float  # of the larger of value and expectation to the smaller; one event stands for none
     minutes: float  # since its episode began, this window included
     alarms_before: float
     age_us: float
@@ -67,19 +73,14 @@ class Deviation(NamedTuple):
         """Strong enough, and not only because of windows before this one."""
         return self.strength >= 1.0 and (self.z if self.is_up else -self.z) >= CALM
 
-    @property
-    def ratio(self) -> float:
-        """How many times the larger of value and expectation is the smaller; one event stands for none."""
-        least = 1.0 if kind_of(self.name).settings.family == "events" and self.value >= 1 else 1e-3
-        return max(self.value, self.expected, least) / max(min(self.value, self.expected), least)
-
 
 class Topic(NamedTuple):
     """What signals are told of together."""
 
     anomaly_type: AnomalyType
     is_up: bool
-    scope: str  # "" for the service, "patterns", or an endpoint
+    scope: str  # _SERVICE, which comes first, _ENDPOINT or _PATTERNS
+    endpoint: str = ""
 
 
 class Report(msgspec.Struct, array_like=True, gc=False):
@@ -107,31 +108,39 @@ def find_deviations(
 ) -> list[Deviation]:
     """The signals whose episode is open, in the bank's order."""
     values, weights = observed
+    end_us = summary.window_start_us + summary.window_seconds * MICROSECONDS
     found = []
-    end_us = summary.window_start_us + summary.window_seconds * 1_000_000
     for place in np.flatnonzero(judged.is_open).tolist():
-        name, weight = names[place], weights[place]
-
-        def natural(number: float, name: str = name, weight: float = weight) -> float:
-            return natural_value(name, float(number), float(weight))
-
+        name, value, expected = names[place], float(values[place]), float(judged.expected[place])
+        natural = partial(natural_value, name, weight=float(weights[place]))
+        ratio = (
+            ratio_of(value, expected, 1.0)
+            if kind_of(name).settings.family == "events"
+            else ratio_of(natural(value), natural(expected), LEAST_AMOUNT)
+        )
         found.append(
             Deviation(
                 name,
-                float(judged.strength[place]),
-                float(judged.z[place]),
-                bool(judged.is_up[place]),
-                natural(values[place]),
-                natural(judged.expected[place]),
-                natural(judged.low[place]),
-                natural(judged.high[place]),
-                (end_us - float(judged.opened_us[place])) / _MINUTE_US,
-                float(judged.alarms_before[place]),
-                summary.window_start_us - float(first_us[place]),
+                strength=float(judged.strength[place]),
+                z=float(judged.z[place]),
+                is_up=bool(judged.is_up[place]),
+                value=natural(value),
+                expected=natural(expected),
+                low=natural(float(judged.low[place])),
+                high=natural(float(judged.high[place])),
+                ratio=ratio,
+                minutes=(end_us - float(judged.opened_us[place])) / MINUTE_US,
+                alarms_before=float(judged.alarms_before[place]),
+                age_us=summary.window_start_us - float(first_us[place]),
                 most=most[place],
             )
         )
     return found
+
+
+def ratio_of(value: float, expected: float, least: float) -> float:
+    """How many times the smaller of two numbers the larger one is; `least` stands for anything less."""
+    return max(value, expected, least) / max(min(value, expected), least)
 
 
 def report_deviations(
@@ -146,7 +155,7 @@ def report_deviations(
         del reports[key]
     findings = []
     for topic in sorted(topics):
-        if topic.scope and _key(topic._replace(scope="")) in reports:
+        if topic.scope == _ENDPOINT and _key(topic._replace(scope=_SERVICE, endpoint="")) in reports:
             continue
         alarming = [deviation for deviation in topics[topic] if deviation.is_alarming]
         if not alarming:
@@ -163,12 +172,15 @@ def report_deviations(
 
 def _topic(deviation: Deviation) -> Topic:
     kind, key = split_signal(deviation.name)
-    scope = _PATTERNS if kind == "pattern" else key if kind.startswith("endpoint_") else ""
-    return Topic(kind_of(deviation.name).anomaly_type, deviation.is_up, scope)
+    anomaly_type = kind_of(deviation.name).anomaly_type
+    if kind.startswith("endpoint_"):
+        return Topic(anomaly_type, deviation.is_up, _ENDPOINT, key)
+    return Topic(anomaly_type, deviation.is_up, _PATTERNS if kind == "pattern" else _SERVICE)
 
 
 def _key(topic: Topic) -> str:
-    return f"{topic.anomaly_type} {'up' if topic.is_up else 'down'} {topic.scope}"
+    key = f"{topic.anomaly_type} {'up' if topic.is_up else 'down'} {topic.scope}"
+    return f"{key} {topic.endpoint}" if topic.scope == _ENDPOINT else key
 
 
 def _severity(deviation: Deviation) -> AnomalySeverity:
@@ -212,7 +224,7 @@ def _finding(topic: Topic, alarming: list[Deviation], severity: AnomalySeverity)
         confidence=confidence_of(leader, topic.anomaly_type),
         description=leader.reason or _describe(leader),
         metrics=[_metric(deviation) for deviation in alarming[:MOST_METRICS]],
-        endpoint=topic.scope if topic.scope != _PATTERNS else "",
+        endpoint=topic.endpoint,
         pattern_ids=tuple(
             key for kind, key in (split_signal(deviation.name) for deviation in alarming) if kind == "pattern"
         ),

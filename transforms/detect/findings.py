@@ -5,11 +5,12 @@ One place for every learned detector. docs/baselines.md says what severity and c
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Mapping
 from typing import Final
 
 import msgspec
 
+from transforms.detect.signals import PatternSignals
 from transforms.elements import (
     MICROSECONDS,
     WARNING,
@@ -18,6 +19,7 @@ from transforms.elements import (
     AnomalySeverity,
     AnomalyType,
     Evidence,
+    PatternStats,
     WindowSummary,
     content_id,
 )
@@ -75,19 +77,33 @@ def make_anomaly(summary: WindowSummary, finding: Finding, confidence_floor: flo
         confidence_score=finding.confidence,
         below_confidence_floor=finding.confidence < confidence_floor,
         metrics=finding.metrics[:MOST_METRICS],
-        evidence=finding.evidence or list(_evidence(summary, finding.pattern_ids)),
+        evidence=finding.evidence or find_evidence(summary, finding.pattern_ids, summary.patterns),
         recommended_actions=list(finding.actions),
         gemini_analysis="",
         detected_at=window_end,
     )
 
 
-def _evidence(summary: WindowSummary, pattern_ids: Sequence[str]) -> Iterable[Evidence]:
-    """The patterns it is about, else those of warnings and errors, else the most frequent."""
-    patterns = summary.patterns
-    ids = [key for key in pattern_ids if key in patterns]
-    ids = ids or [key for key, stats in patterns.items() if stats.severity >= WARNING] or list(patterns)
-    ids.sort(key=lambda key: (-patterns[key].errors, -patterns[key].severity, -patterns[key].count, key))
-    for key in ids[:MOST_EVIDENCE]:
-        stats = patterns[key]
-        yield Evidence(key, stats.text, stats.count, list(stats.examples[:MOST_EXAMPLES]))
+def find_evidence(
+    summary: WindowSummary,
+    pattern_ids: Collection[str],
+    counted: Mapping[str, PatternStats] | Mapping[str, PatternSignals],
+) -> list[Evidence]:
+    """The patterns it is about, else those of warnings and errors, else all; those with most errors first.
+
+    `counted` has the counts to tell of, texts and examples are those of `summary`.
+    """
+    known = counted.keys() & summary.patterns.keys()
+    ids = (
+        known.intersection(pattern_ids) or {key for key in known if counted[key].severity >= WARNING} or known
+    )
+
+    def rank(key: str) -> tuple[int, int, int, str]:
+        found = counted[key]
+        return -found.errors, -found.severity, -found.count, key
+
+    def make(key: str) -> Evidence:
+        stats = summary.patterns[key]
+        return Evidence(key, stats.text, counted[key].count, list(stats.examples[:MOST_EXAMPLES]))
+
+    return [make(key) for key in sorted(ids, key=rank)[:MOST_EVIDENCE]]

@@ -28,8 +28,8 @@ from transforms.elements import MICROSECONDS, BaselineSnapshot, WindowSummary
 
 _LOGGER = logging.getLogger(__name__)
 
-LATE_WINDOWS: Final = 70
-"""Windows that a late pane may still revise: an hour of allowed lateness and ten minutes of late lines."""
+LATE_US: Final = 70 * 60 * MICROSECONDS
+"""So far back a late pane may revise a window: an hour of allowed lateness and ten minutes of late lines."""
 
 DISTINCT_WINDOWS: Final = 30
 """Earlier windows that keep their registers of distinct users and addresses, which are large."""
@@ -169,8 +169,8 @@ def _forget(state: ServiceMemory) -> None:
     if len(state.windows) > DISTINCT_WINDOWS:
         outdated = state.windows[-DISTINCT_WINDOWS - 1]
         state.windows[-DISTINCT_WINDOWS - 1] = msgspec.structs.replace(outdated, principals={}, addresses={})
-    oldest_us = newest.window_start_us - (HISTORY_WINDOWS + LATE_WINDOWS) * newest.window_us
+    oldest_us = newest.window_start_us - HISTORY_WINDOWS * newest.window_us - LATE_US
     del state.windows[: bisect_left(state.windows, oldest_us, key=_start)]
-    late_us = newest.window_start_us - LATE_WINDOWS * newest.window_us
+    late_us = newest.window_start_us - LATE_US
     for start_us in [start_us for start_us in state.revised if start_us < late_us]:
         del state.revised[start_us]

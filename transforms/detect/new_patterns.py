@@ -59,9 +59,11 @@ def watch_new_patterns(memory: NewPatternMemory, summary: WindowSummary) -> list
     now_us = summary.window_start_us
     memory.lately *= math.exp(-max(0, now_us - memory.newest_us) / DAY_US)
     memory.newest_us = now_us
-    for pattern_id, found in summary.patterns.items():
-        if found.is_new and len(memory.watched) < MOST_WATCHED:
-            memory.watched.setdefault(pattern_id, NewPattern(now_us))
+    _follow_merges(memory, summary)
+    new = [key for key, found in summary.patterns.items() if found.is_new and key not in memory.watched]
+    new.sort(key=lambda key: (-summary.patterns[key].severity, -summary.patterns[key].count, key))
+    for pattern_id in new[: max(0, MOST_WATCHED - len(memory.watched))]:
+        memory.watched[pattern_id] = NewPattern(now_us)
     emerged = []
     for pattern_id in sorted(memory.watched):
         watched = memory.watched[pattern_id]
@@ -82,6 +84,24 @@ def watch_new_patterns(memory: NewPatternMemory, summary: WindowSummary) -> list
                 Emerged(pattern_id, watched.count, watched.errors, stats.severity, watched.first_us, strength)
             )
     return sorted(emerged, key=lambda found: (-found.count, found.pattern_id))
+
+
+def _follow_merges(memory: NewPatternMemory, summary: WindowSummary) -> None:
+    """What was watched as several patterns and is one now goes on as one, unless it was known before."""
+    for old, new in sorted(summary.merged_patterns.items()):
+        one = memory.watched.pop(old, None)
+        if one is None:
+            continue
+        stats, other = summary.patterns.get(new), memory.watched.get(new)
+        if other is None:
+            if stats is None or stats.first_seen_us < one.first_us:
+                continue
+            other = memory.watched[new] = NewPattern(one.first_us)
+        other.first_us = min(other.first_us, one.first_us)
+        other.count += one.count
+        other.errors += one.errors
+        other.lines = max(other.lines, one.lines)
+        other.told = other.told or one.told
 
 
 def _strength(memory: NewPatternMemory, watched: NewPattern, stats: PatternStats) -> float:

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from transforms.detect.fields import EndpointView, PatternView
-from transforms.detect.findings import CONFIDENCE_FLOOR
+from transforms.detect.findings import CONFIDENCE_FLOOR, find_evidence
 from transforms.detect.history import WindowHistory
 from transforms.detect.rule_compiling import CompiledBook, CompiledRule, compile_book, render_description
 from transforms.detect.rule_model import RuleBook
@@ -21,11 +21,9 @@ from transforms.detect.signals import WindowSignals, signals_of
 from transforms.detect.timeline import Fields, Timeline
 from transforms.elements import (
     ANOMALY_SEVERITIES,
-    WARNING,
     Anomaly,
     AnomalyMetric,
     AnomalySeverity,
-    Evidence,
     PatternStats,
     WindowSummary,
     content_id,
@@ -34,8 +32,6 @@ from transforms.elements import (
 MAX_ANOMALIES_PER_RULE: Final = 20
 """Of one rule in one window; the first says how many more there were."""
 
-_MAX_EVIDENCE: Final = 5
-_MAX_EXAMPLES: Final = 3
 _RANK: Final[dict[AnomalySeverity, int]] = {level: rank for rank, level in enumerate(ANOMALY_SEVERITIES)}
 
 
@@ -251,25 +247,11 @@ class _Evaluation:
             confidence_score=confidence,
             below_confidence_floor=confidence < self._floor,
             metrics=[_metric(rule, name, level, fields) for name in rule.fields],
-            evidence=self._evidence(subject),
+            evidence=find_evidence(summary, subject.pattern_ids, self._newest.patterns),
             recommended_actions=list(rule.rule.recommended_actions),
             gemini_analysis="",
             detected_at=summary.window_start_us + self._newest.window_us,
         )
-
-    def _evidence(self, subject: _Subject) -> list[Evidence]:
-        """The patterns it is about, else those of warnings and errors, else the most frequent."""
-        patterns = self._newest.patterns
-        ids = list(subject.pattern_ids) or [
-            key for key, found in patterns.items() if found.severity >= WARNING
-        ]
-        ids = ids or list(patterns)
-        ids.sort(key=lambda key: (-patterns[key].errors, -patterns[key].severity, -patterns[key].count, key))
-        return [
-            Evidence(key, stats.text, patterns[key].count, list(stats.examples[:_MAX_EXAMPLES]))
-            for key in ids[:_MAX_EVIDENCE]
-            if (stats := self._summary.patterns.get(key)) is not None
-        ]
 
 
 _NO_PATTERN: Final = PatternStats(text="", count=0, errors=0, severity=0, examples=[])

@@ -103,6 +103,8 @@ def _end_pause(memory: SilenceMemory, time_us: int) -> None:
     if memory.windows and (memory.expected >= _ODD or memory.alarmed):
         hour = memory.began_us // HOUR_US % _HOURS
         known = memory.pauses.get(hour)
+        if known and time_us - known.seen_us >= FORGET_US:
+            known = None
         is_new_day = known is None or time_us - known.seen_us > DAY_US // 2
         times = (known.times if known else 0) + (memory.alarmed and is_new_day)
         if time_us - memory.first_us < LEARNING_US:

@@ -14,10 +14,10 @@ from typing import Final
 import msgspec
 
 from transforms.detect.baselines.book import DEFAULT_DETECTOR, SignalPolicy
-from transforms.detect.baselines.interface import Judgement, Observation
+from transforms.detect.baselines.interface import MINUTE_US, Judgement, Observation
 from transforms.detect.baselines.registry import make_detector
 from transforms.detect.baselines.seasons import Calendar
-from transforms.detect.deviations import Deviation
+from transforms.detect.deviations import LEAST_AMOUNT, Deviation, ratio_of
 from transforms.elements import MICROSECONDS, WindowSummary
 
 OWN_DETECTOR: Final = "learned"
@@ -26,7 +26,9 @@ OWN_DETECTOR: Final = "learned"
 FULL_STRENGTH: Final = 6.0
 """Strength of a score of 1; a score at the threshold has 1."""
 
-_MINUTE_US: Final = 60 * MICROSECONDS
+Z_OF_STRENGTH: Final = 3.0
+"""Deviations that an alarm of strength 1 is told with: other detectors have no such unit."""
+
 _LOGGER = logging.getLogger(__name__)
 
 
@@ -56,31 +58,42 @@ def judge_single(
 ) -> Deviation | None:
     """Judge one value by the signal's detector, then teach it; the deviation where it is abnormal.
 
-    What an operator's detector raises, or a state that it cannot read, costs the signal its memory and is
-    logged; the job goes on.
+    What an operator's detector raises or says that makes no sense, or a state that it cannot read, costs
+    the signal its memory and is logged; the job goes on.
     """
     known = memory.get(name)
-    if known is not None and known.detector != detector_name:
-        known = None
+    if known is None or known.detector != detector_name:
+        known = SingleState(detector_name, b"", summary.window_start_us)
     observation = Observation(summary.window_start_us, value)
     try:
-        detector = make_detector(
-            detector_name, policy.settings, (known.state or None) if known else None, calendar
-        )
+        detector = make_detector(detector_name, policy.settings, known.state or None, calendar)
         judgement = detector.score_one(observation)
+        _check(judgement)
         detector.learn_one(observation, judgement)
         encoded = detector.encode()
+        if not isinstance(encoded, bytes):
+            raise TypeError("encode gave no bytes")
     except Exception as error:  # noqa: BLE001 - an operator's own code may raise anything
         complain(detector_name, type(error).__name__)
         memory.pop(name, None)
         return None
-    state = known or SingleState(detector_name, encoded, summary.window_start_us)
-    state.state = encoded
-    memory[name] = state
+    known.state = encoded
+    memory[name] = known
     if judgement.label not in {"anomalous", "continuing"}:
-        state.opened_us = 0
+        known.opened_us = 0
         return None
-    return _deviation(name, value, judgement, state, policy, summary)
+    return _deviation(name, value, judgement, known, policy, summary)
+
+
+def _check(judgement: Judgement) -> None:
+    """Raises TypeError or ValueError for what is no judgement: an operator's code may say anything."""
+    if not isinstance(judgement, Judgement):
+        raise TypeError("score_one gave no Judgement")
+    numbers = (judgement.score, judgement.threshold, judgement.deviation)
+    known = (judgement.baseline, judgement.band_low, judgement.band_high)
+    for number in (*numbers, *(number for number in known if number is not None)):
+        if not math.isfinite(number):
+            raise ValueError("a number of the judgement is not finite")
 
 
 @lru_cache(maxsize=1 << 10)
@@ -114,16 +127,17 @@ def _deviation(
     strength = strength_of(judgement) if is_alarm else 0.0
     return Deviation(
         name,
-        strength,
-        math.copysign(3 * strength, 1 if is_up else -1),
-        is_up,
-        value,
-        baseline,
-        baseline if judgement.band_low is None else judgement.band_low,
-        baseline if judgement.band_high is None else judgement.band_high,
-        (now_us + summary.window_seconds * MICROSECONDS - state.opened_us) / _MINUTE_US,
-        before,
-        now_us - state.first_us,
+        strength=strength,
+        z=math.copysign(Z_OF_STRENGTH * strength, 1 if is_up else -1),
+        is_up=is_up,
+        value=value,
+        expected=baseline,
+        low=baseline if judgement.band_low is None else judgement.band_low,
+        high=baseline if judgement.band_high is None else judgement.band_high,
+        ratio=ratio_of(value, baseline, LEAST_AMOUNT),
+        minutes=(now_us + summary.window_seconds * MICROSECONDS - state.opened_us) / MINUTE_US,
+        alarms_before=before,
+        age_us=now_us - state.first_us,
         detector=state.detector,
         reason=f"{name}: {judgement.reason}" if judgement.reason else "",
         most=policy.severity or "critical",

@@ -16,6 +16,7 @@ from transforms.detect.baselines.interface import HOUR_US, MINUTE_US
 from transforms.detect.baselines.level import Known, LevelBank, LevelSettings, Vectors
 from transforms.detect.baselines.observations import CASES_AT_MOST, natural_value, split_signal
 from transforms.detect.baselines.season_table import Numbers
+from transforms.detect.baselines.seasons import Calendar
 from transforms.detect.deviations import LEVEL
 from transforms.detect.single_snapshots import describe_singles
 from transforms.detect.watch import ServiceBaselines, Who, level_settings, level_vectors
@@ -79,15 +80,18 @@ def _level_rows(memory: ServiceBaselines, who: Who, base: BaselineSnapshot) -> I
     names = tuple(memory.levels.names)
     if not names:
         return
-    known, weights = _describe(LevelBank(msgspec.structs.replace(memory.levels)), names, who)
+    bank = LevelBank(msgspec.structs.replace(memory.levels))
+    vectors = level_vectors(who, names, base.window_seconds)
+    known, weights = _describe(bank, names, vectors, tenant_calendar(who[0], who[1]))
     columns = zip(names, weights.tolist(), *(column.tolist() for column in known), strict=True)
     for name, weight, *numbers in columns:
         yield _level_row(name, weight, Known(*numbers), level_settings(who, name), base)
 
 
-def _describe(bank: LevelBank, names: tuple[str, ...], who: Who) -> tuple[Known[Numbers], Numbers]:
+def _describe(
+    bank: LevelBank, names: tuple[str, ...], vectors: Vectors, calendar: Calendar
+) -> tuple[Known[Numbers], Numbers]:
     """What is known of windows of the usual size, and that size."""
-    vectors, calendar = level_vectors(who, names), tenant_calendar(who[0], who[1])
     usual = bank.describe(np.ones(len(names)), vectors, calendar).expected
     weights = _usual_weights(names, usual, vectors)
     weights = _usual_weights(names, usual * weights, vectors)  # what is a part of a part

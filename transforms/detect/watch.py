@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Final
 
@@ -20,6 +20,7 @@ from transforms.detect.baselines.interface import DAY_US
 from transforms.detect.baselines.level import BankState, Judged, LevelBank, LevelSettings, Vectors
 from transforms.detect.baselines.maintenance import maintenance_note
 from transforms.detect.baselines.observations import (
+    ALWAYS,
     FIELD,
     Gathered,
     kind_of,
@@ -34,6 +35,8 @@ from transforms.detect.baselines.season_table import Numbers
 from transforms.detect.deploys import DeployMemory, regression_finding, watch_deploys
 from transforms.detect.deviations import (
     CAUTIOUS_US,
+    HIGH_MINUTES,
+    HIGH_STRENGTH,
     LEVEL,
     Deviation,
     Report,
@@ -60,8 +63,7 @@ _DRAWN: Final = (_LINES, "error_rate", "latency_p95_ms")
 _SILENCE_CONFIDENCE, _FIRST_SILENCE_CONFIDENCE = 0.9, 0.35
 """Before a service's nights are known, most silences are that it closes: they stay under the floor."""
 
-_SILENCE_HIGH_RATE: Final = 10.0
-_SILENCE_HIGH_WINDOWS: Final = 5
+_SILENCE_HIGH_RATE: Final = 10.0  # lines a minute that are missing
 
 
 class ServiceBaselines(msgspec.Struct, array_like=True, gc=False):
@@ -88,35 +90,38 @@ def watch_window(
     """Judge a window that is on time by those before it, then learn it; mutates `memory`.
 
     `past` holds the windows of the hour before it, oldest first. Returns what was found, and what was
-    expected of the signals that are drawn. A window of planned
-    maintenance is neither judged nor learned.
+    expected of the signals that are drawn. A window of planned maintenance is neither judged nor learned.
     """
     bank = LevelBank(memory.levels)
     now_us, who = summary.window_start_us, (book, summary.tenant_id, summary.service)
     calendar = tenant_calendar(book, summary.tenant_id)
     if memory.book_version != book.version:
         _follow_book(memory, bank, who)
+    if summary.merged_patterns:
+        merged = summary.merged_patterns.items()
+        bank.merge_signals({f"pattern.{old}": f"pattern.{new}" for old, new in merged})
     end_us = now_us + summary.window_seconds * MICROSECONDS
     if maintenance_note(book, summary.tenant_id, summary.service, now_us, end_us) is not None:
-        bank.skip(now_us, level_vectors(who, tuple(bank.names)), calendar)
+        bank.skip(now_us, level_vectors(who, tuple(bank.names), summary.window_seconds), calendar)
         bank.encode()
         return [], {}
-    _begin_signals(memory, bank, summary, who)
-    observed = observe_window(summary, bank.names, memory.latencies)
-    judged = bank.observe(now_us, *observed, level_vectors(who, tuple(bank.names)), calendar)
-    silence = _watch_silence(memory, bank.names, judged, summary)
-    deviations = find_deviations(
-        bank.names, _most(who, tuple(bank.names)), judged, observed, bank.first_us, summary
-    )
-    deviations += _judge_singles(memory, summary, who)
-    findings = report_deviations(memory.reports, _explained(deviations, silence), now_us)
-    findings += _report_silence(memory, silence, now_us, who)
-    findings += _report_new_patterns(memory, summary, who)
-    findings += _report_deploys(memory, summary, past, who)
     if now_us // DAY_US != memory.day:
         memory.day = now_us // DAY_US
-        bank.forget_signals(now_us)
+        bank.forget_signals(now_us, ALWAYS)
+    _begin_signals(memory, bank, summary, who)
+    levels, singles = tuple(bank.names), _singles_to_observe(memory)
+    values, weights = observe_window(summary, [*levels, *singles], memory.latencies)
+    observed = values[: len(levels)], weights[: len(levels)]
+    judged = bank.observe(now_us, *observed, level_vectors(who, levels, summary.window_seconds), calendar)
     bank.encode()
+    silence = _watch_silence(memory, bank.names, judged, summary)
+    deviations = find_deviations(levels, _most(who, levels), judged, observed, bank.first_us, summary)
+    pairs = zip(singles, values[len(levels) :].tolist(), weights[len(levels) :].tolist(), strict=True)
+    deviations += _judge_singles(memory, summary, who, pairs)
+    findings = report_deviations(memory.reports, _explained(deviations, silence), now_us)
+    findings += _report_silence(memory, silence, summary, who)
+    findings += _report_new_patterns(memory, summary, who)
+    findings += _report_deploys(memory, summary, past, who)
     return findings, _bands(bank.names, judged, observed[1])
 
 
@@ -127,16 +132,16 @@ Who = tuple[BaselineBook, str, str]
 def _follow_book(memory: ServiceBaselines, bank: LevelBank, who: Who) -> None:
     """Signals that the operator's file has given to another detector, or turned off, begin anew there."""
     bank.drop_signals(name for name in bank.names if signal_policy(*who, name).detector != LEVEL)
-    for name in list(memory.singles):
-        if _single_detector(who, name) != memory.singles[name].detector:
+    bank.follow_settings([level_settings(who, name) for name in bank.names])
+    fields = {f"{FIELD}.{field.name}" for field in service_fields(who[0], who[2])}
+    for name, single in list(memory.singles.items()):
+        is_gone = split_signal(name)[0] == FIELD and name not in fields
+        if is_gone or _single_detector(who, name) != single.detector:
             del memory.singles[name]
     memory.book_version = who[0].version
 
 
 def _begin_signals(memory: ServiceBaselines, bank: LevelBank, summary: WindowSummary, who: Who) -> None:
-    if summary.merged_patterns:
-        merged = summary.merged_patterns.items()
-        bank.merge_signals({f"pattern.{old}": f"pattern.{new}" for old, new in merged})
     levels: list[str] = []
     for name in signals_to_begin(summary, [*bank.names, *memory.singles]):
         detector = signal_policy(*who, name).detector
@@ -148,19 +153,21 @@ def _begin_signals(memory: ServiceBaselines, bank: LevelBank, summary: WindowSum
         bank.add_signals(levels, [level_settings(who, name) for name in levels], summary.window_start_us)
 
 
-def _judge_singles(memory: ServiceBaselines, summary: WindowSummary, who: Who) -> list[Deviation]:
+def _singles_to_observe(memory: ServiceBaselines) -> list[str]:
+    return [name for name in sorted(memory.singles) if split_signal(name)[0] != FIELD]
+
+
+def _judge_singles(
+    memory: ServiceBaselines, summary: WindowSummary, who: Who, pairs: Iterable[tuple[str, float, float]]
+) -> list[Deviation]:
+    """`pairs` are name, value and weight of the signals that no field is."""
     values = list(observe_fields(summary, service_fields(who[0], summary.service)))
-    names = [name for name in sorted(memory.singles) if split_signal(name)[0] != FIELD]
-    if names:
-        numbers, weights = observe_window(summary, names, Gathered())
-        for name, number, weight in zip(names, numbers.tolist(), weights.tolist(), strict=True):
-            if weight:
-                values.append((name, natural_value(name, number, weight)))
+    values += [(name, natural_value(name, value, weight)) for name, value, weight in pairs if weight]
+    calendar = tenant_calendar(who[0], summary.tenant_id)
     found = []
     for name, value in values:
         policy, detector = signal_policy(*who, name), _single_detector(who, name)
         if detector != OFF:
-            calendar = tenant_calendar(who[0], summary.tenant_id)
             found.append(judge_single(memory.singles, name, value, detector, policy, calendar, summary))
     return [deviation for deviation in found if deviation is not None]
 
@@ -180,9 +187,9 @@ def level_settings(who: Who, name: str) -> LevelSettings:
 
 
 @lru_cache(maxsize=1024)
-def level_vectors(who: Who, names: tuple[str, ...]) -> Vectors:
+def level_vectors(who: Who, names: tuple[str, ...], window_seconds: int) -> Vectors:
     """`level_settings` of all signals of a bank."""
-    return Vectors([level_settings(who, name) for name in names])
+    return Vectors([level_settings(who, name) for name in names], window_seconds)
 
 
 @lru_cache(maxsize=1024)
@@ -219,18 +226,17 @@ def _explained(deviations: list[Deviation], silence: Silence | None) -> list[Dev
 
 
 def _report_silence(
-    memory: ServiceBaselines, silence: Silence | None, now_us: int, who: Who
+    memory: ServiceBaselines, silence: Silence | None, summary: WindowSummary, who: Who
 ) -> list[Finding]:
     policy = signal_policy(*who, "silence")
     if silence is None or policy.is_off:
         memory.silence_report = None
         return []
-    age_us = now_us - memory.silence.first_us
-    is_long = silence.rate >= _SILENCE_HIGH_RATE and silence.windows >= _SILENCE_HIGH_WINDOWS
-    severity: AnomalySeverity = (
-        "high" if is_long and silence.strength >= 3 and age_us >= CAUTIOUS_US else "medium"
-    )
-    severity = _at_most(severity, policy)
+    now_us, minutes = summary.window_start_us, summary.window_seconds / 60
+    is_old = now_us - memory.silence.first_us >= CAUTIOUS_US
+    is_long = silence.windows * minutes >= HIGH_MINUTES and silence.rate / minutes >= _SILENCE_HIGH_RATE
+    is_high = is_old and is_long and silence.strength >= HIGH_STRENGTH
+    severity = _at_most("high" if is_high else "medium", policy)
     rank, report = ANOMALY_SEVERITIES.index(severity), memory.silence_report
     if report and not report.is_due(rank, now_us):
         return []

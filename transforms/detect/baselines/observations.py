@@ -34,6 +34,8 @@ from transforms.elements import (
     SEVERITY_NAMES,
     WARNING,
     AnomalyType,
+    PatternStats,
+    RequestStats,
     WindowSummary,
 )
 from transforms.measures import field_value
@@ -185,7 +187,8 @@ KINDS: Final[Mapping[str, SignalKind]] = {
 """By prefix: what stands before the first dot of a signal's name."""
 
 _OF_ENDPOINTS: Final = ("endpoint_requests", "endpoint_error_rate", "endpoint_latency_ms")
-_ALWAYS: Final = ("lines", "error_rate")
+ALWAYS: Final = ("lines", "error_rate")
+"""Signals of every service, also of one that never had an error."""
 
 
 def _distinct(registers: dict[int, int]) -> _Observed:
@@ -205,7 +208,7 @@ def kind_of(name: str) -> SignalKind:
 def signals_to_begin(summary: WindowSummary, known: Sequence[str]) -> list[str]:
     """Names of signals that this window shows for the first time, as far as there is room."""
     have = set(known)
-    found = [*_ALWAYS]
+    found = [*ALWAYS]
     if summary.requests:
         found.append("requests")
     if summary.latency_count:
@@ -217,21 +220,27 @@ def signals_to_begin(summary: WindowSummary, known: Sequence[str]) -> list[str]:
     severities = sorted(level for level in summary.severities if level >= WARNING)
     found += [f"severity.{SEVERITY_NAMES[level]}" for level in severities if level in SEVERITY_NAMES]
     begun = [name for name in found if name not in have]
-    if len(summary.patterns) or len(summary.endpoints):
-        begun += _begin_parts(summary.patterns, ("pattern",), MOST_PATTERNS, known, have)
-        begun += _begin_parts(summary.endpoints, _OF_ENDPOINTS, MOST_ENDPOINTS, known, have)
+    if summary.patterns:
+        begun += _begin_parts(summary.patterns, ("pattern",), MOST_PATTERNS, have)
+    if summary.endpoints:
+        begun += _begin_parts(summary.endpoints, _OF_ENDPOINTS, MOST_ENDPOINTS, have)
     return begun
 
 
 def _begin_parts(
-    parts: Mapping[str, object], kinds: Sequence[str], most: int, known: Sequence[str], have: set[str]
+    parts: Mapping[str, PatternStats] | Mapping[str, RequestStats],
+    kinds: Sequence[str],
+    most: int,
+    have: set[str],
 ) -> Iterable[str]:
-    new = [key for key in parts if f"{kinds[0]}.{key}" not in have]
-    if not new:
+    """Names of the parts that have not a signal of each of `kinds`; of at most `most` parts in all."""
+    missing = [key for key in parts if any(f"{kind}.{key}" not in have for kind in kinds)]
+    if not missing:
         return ()
-    room = most - sum(name.startswith(f"{kinds[0]}.") for name in known)
-    new.sort(key=lambda key: (-parts[key].count, key))  # type: ignore[attr-defined]
-    return [f"{kind}.{key}" for key in new[: max(0, room)] for kind in kinds]
+    known = {key for kind, key in map(split_signal, have) if kind in kinds}
+    new = sorted((key for key in missing if key not in known), key=lambda key: (-parts[key].count, key))
+    begun = [*sorted(known.intersection(missing)), *new[: max(0, most - len(known))]]
+    return [name for key in begun for kind in kinds if (name := f"{kind}.{key}") not in have]
 
 
 def observe_window(
