@@ -18,7 +18,7 @@ import numpy as np
 from transforms.detect.baselines.interface import DAY_US, HOUR_US, MINUTE_US
 from transforms.detect.baselines.level import CALM, Judged
 from transforms.detect.baselines.observations import kind_of, natural_value, split_signal
-from transforms.detect.baselines.reasons import show_number
+from transforms.detect.baselines.reasons import describe_level
 from transforms.detect.baselines.season_table import Numbers
 from transforms.detect.findings import MOST_METRICS, Finding
 from transforms.elements import (
@@ -243,14 +243,5 @@ def _metric(deviation: Deviation) -> AnomalyMetric:
 
 
 def _describe(leader: Deviation) -> str:
-    kind, key = split_signal(leader.name)
-    subject = f"{kind} of {key}" if key else kind
-    side = "above" if leader.is_up else "below"
-    lasts = f", for {leader.minutes:.0f} min" if leader.minutes >= 2 else ""
-    before = (
-        f"; alarmed about {leader.alarms_before:.0f} times in two weeks" if leader.alarms_before >= 1 else ""
-    )
-    return (
-        f"{subject} is {show_number(leader.value)}, {side} the {show_number(leader.expected)} expected "
-        f"({show_number(leader.low)} to {show_number(leader.high)}){lasts}{before}"
-    )
+    numbers = leader.value, leader.expected, leader.low, leader.high
+    return describe_level(leader.name, numbers, leader.minutes, leader.alarms_before)
