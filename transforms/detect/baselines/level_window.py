@@ -275,7 +275,7 @@ def _deviance(counts: Numbers, expected: Numbers) -> Numbers:
 
 
 def _root(counts: Numbers) -> Numbers:
-    return np.asarray(np.sqrt(counts + 0.375))
+    return np.asarray(np.sqrt(np.maximum(counts, 0.0) + 0.375))
 
 
 def _between(numbers: Numbers, low: Any, high: Any) -> Numbers:
