@@ -226,14 +226,14 @@ class LevelBank:
             # What is known of the hours around changes twice an hour: it is kept meanwhile.
             local_us = calendar.local_us(time_us)
             half_hour = local_us // HALF_HOUR_US
-            if state.half_hour != half_hour or not state.around:
+            if state.half_hour != half_hour or len(state.around) != 8 * AROUND * len(state.seasonal):
                 state.half_hour = half_hour
                 state.around = self._season.around(calendar, time_us).tobytes()
-            earlier, now, later, stand_in = np.frombuffer(state.around).reshape(AROUND, -1)
+            earlier, later, low, high, stand_in = np.frombuffer(state.around).reshape(AROUND, -1)
             share = (local_us + HALF_HOUR_US) % HOUR_US / HOUR_US
             line = earlier + share * (later - earlier)
             columns = self._seasonal_columns()
-            numbers[:, columns] = line, np.minimum(line, now), np.maximum(line, now), stand_in
+            numbers[:, columns] = line, low, high, stand_in
         known = ~np.isnan(numbers[0])
         center, low, high, stand_in = np.where(known, numbers, 0.0)
         return Usual(known, center, low, high, stand_in > 0)

@@ -121,11 +121,11 @@ class LevelWindow:
         # Twice the mean less the mean of means: the lag of a mean behind a trend, taken back (Brown, 1963).
         trended = np.where(events, np.maximum(0.0, 2 * level - table[Row.TREND] / divisor), level)
         today, normal = table[Row.TODAY], table[Row.USUAL]
-        factor = np.where(events, (today + PRIOR_EVENTS) / (normal + PRIOR_EVENTS), 1.0)
-        offset = np.where(events, 0.0, (today - normal) / (table[Row.WEIGHT] + PRIOR_EVENTS))
+        self.factor = np.where(events, (today + PRIOR_EVENTS) / (normal + PRIOR_EVENTS), 1.0)
+        self.offset = np.where(events, 0.0, (today - normal) / (table[Row.WEIGHT] + PRIOR_EVENTS))
 
         def rate(usual_rate: Numbers) -> Numbers:
-            return np.asarray(np.where(usual.known, usual_rate * factor + offset, trended))
+            return np.asarray(np.where(usual.known, usual_rate * self.factor + self.offset, trended))
 
         return rate(usual.low), rate(usual.center), rate(usual.high)
 
@@ -212,7 +212,8 @@ class LevelWindow:
         scale = np.where(settings.is_events, 1.0, weights)
         trusted = judged.learning | ~self.seen
         amount = np.where(trusted, self.values, _between(self.values, self.low, self.high)) * scale
-        usual_amount = self.usual.center * weights
+        # Of all that is usual around the hour, what comes nearest: a step at an hour's edge is no trend.
+        usual_amount = (self.expected - self.offset) / self.factor * scale * self.usual.known
         most = np.where(judged.learning, LEARNING_BAND, BAND) * self.spread
         squares = np.minimum(np.abs(self.raw), most) ** 2
         weight = table[Row.WEIGHT] + weights

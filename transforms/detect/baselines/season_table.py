@@ -3,11 +3,13 @@
 The same as seasons.py says for one signal: the mean of the hours seen, each new week weighing
 HOUR_WEIGHT; until an hour of the week was seen, the same hour of the days of its kind stands in, and where
 there is none, that of any day: its shape is better than none, and how the day goes is followed apart.
-Between the middles of two hours the usual value goes in a straight line.
+Between the middles of two hours the usual value goes in a straight line; but a day may have steps, such as a
+service that opens at ten to eight, so whatever is usual within an hour of the time is as usual.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -20,13 +22,12 @@ from transforms.detect.baselines.seasons import DAY_HOURS, WEEK_HOURS, Calendar
 HOUR_WEIGHT: Final = 0.5
 HALF_HOUR_US: Final = HOUR_US // 2
 
-LOG_2: Final = 0.6931471805599453
+LOG_2: Final = math.log(2)
 
 Numbers = NDArray[Any]
 """float64, one for each signal; NaN where nothing is known."""
 
-
-AROUND: Final = 4
+AROUND: Final = 5
 """Rows of what `SeasonTable.around` says."""
 
 COLUMNS: Final = WEEK_HOURS + DAY_HOURS
@@ -49,16 +50,20 @@ class SeasonTable:
         return cls(np.full((signals, COLUMNS), np.nan))
 
     def around(self, calendar: Calendar, time_us: int) -> Numbers:
-        """(AROUND, signals): what is usual in the middle of the hour before `time_us`, in the hour of
-        `time_us`, in the middle of the hour after it, and 1 where only days of another kind are known.
+        """(AROUND, signals): what is usual in the middle of the hour before `time_us`, and of the one after;
+        the least and the most that is usual from an hour before to an hour after; and 1 where only days of
+        another kind are known. The first four are NaN where nothing is.
         """
-        earlier, _ = self._at(calendar, calendar.slot(time_us - HALF_HOUR_US))
         now, stand_in = self._at(calendar, calendar.slot(time_us))
-        later, _ = self._at(calendar, calendar.slot(time_us + HALF_HOUR_US))
-        earlier = np.where(np.isnan(earlier), now, earlier)
-        later = np.where(np.isnan(later), now, later)
-        now = np.where(np.isnan(now), earlier, now)
-        return np.stack([earlier, now, later, stand_in])
+        earlier, later, before, after = (
+            np.where(np.isnan(means), now, means)
+            for means, _ in (
+                self._at(calendar, calendar.slot(time_us + step_us))
+                for step_us in (-HALF_HOUR_US, HALF_HOUR_US, -HOUR_US, HOUR_US)
+            )
+        )
+        low, high = (edge(edge(before, now), after) for edge in (np.fmin, np.fmax))
+        return np.stack([earlier, later, low, high, stand_in])
 
     def learn(self, slot: int, means: Numbers) -> None:
         """Count an hour that is over; NaN in `means` says that a signal had none."""
