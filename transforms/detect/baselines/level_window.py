@@ -89,7 +89,7 @@ class LevelWindow:
         self.expected = np.where(
             self.observed, _between(self.values, low * exposure, high * exposure), rate * exposure
         )
-        self.roots = _root(self.expected)
+        self.roots = _root(np.where(events, self.expected, 0.0))
         self.chance = np.sqrt(np.where(self.observed, weights, 1.0))
         raw = np.where(
             events, _deviance(self.values, self.expected), (self.values - self.expected) * self.chance
