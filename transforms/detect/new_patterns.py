@@ -108,4 +108,5 @@ def _strength(memory: NewPatternMemory, watched: NewPattern, stats: PatternStats
     level = next(level for level in LEAST_LINES if stats.severity >= level or not level)
     if level < WARNING and watched.count < LEAST_SHARE * watched.lines:
         return 0.0
-    return watched.count / (LEAST_LINES[level] * math.sqrt(1.0 + memory.lately))
+    lately = round(memory.lately, 1)  # what has faded to nothing must not ask for one line more
+    return watched.count / (LEAST_LINES[level] * math.sqrt(1.0 + lately))
