@@ -18,7 +18,7 @@ from aiops.show import anomalies as show_anomalies
 from aiops.show_ledger import ledger as show_ledger
 from aiops.simulate.config import SimulationConfig
 from aiops.simulate.generator import deliveries, truth
-from aiops.simulate.matching import FaultResult, MatchReport, match_faults
+from aiops.simulate.matching import MatchReport, match_faults
 from aiops.simulate.output import open_output, write_lines
 
 SHOWN_ANOMALIES = 8
@@ -75,22 +75,17 @@ def _fault_table(matched: MatchReport) -> Table:
             fault.start[11:16],
             f"{fault.tenant_id} {fault.service}",
             fault.type,
-            ", ".join(result.anomaly_types) if result.found else _why_not(result),
+            ", ".join(result.anomaly_types) if result.found else "not found",
         )
-    found, of = matched.found("rules")
+    found, of = matched.found()
     table.caption_justify = "left"
     delays = [result.delay_seconds for result in matched.results if result.delay_seconds is not None]
     after = f", at most {max(delays):.0f} s after they began" if delays else ""
     table.caption = (
-        f"{found} of {of} faults that rules can see were found{after}.\n"
-        f"{len(matched.false_anomalies)} anomalies have no fault behind them.\n"
-        "(no rule): only learned detection can see it, which this version lacks."
+        f"{found} of {of} faults were found{after}.\n"
+        f"{len(matched.false_anomalies)} anomalies have no fault behind them."
     )
     return table
-
-
-def _why_not(result: FaultResult) -> str:
-    return "not found" if result.fault.detectable_by == "rules" else "(no rule)"
 
 
 def _say_what_next(console: Console, store: str, report: str) -> None:

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from benchmarks.nab import find_series, read_series, score_rows
-from benchmarks.observation_cost import MINUTE_US, SETTINGS, measure, observe
+from benchmarks.observation_cost import MINUTE_US, SETTINGS, measure, measure_levels, observe
 from transforms.detect.baselines.interface import Observation
 from transforms.detect.baselines.learned import LearnedDetector, LearnedSettings
 
@@ -67,5 +67,13 @@ def test_cost_is_measured_on_states_that_change() -> None:
     assert first not in (empty, observe(first, Observation(2 * MINUTE_US, 2.0)))
     result = measure([empty] * 8, 40_000)
     assert result["signals"] == 40_000
+    assert result["bytes_max"] <= 4096
+    assert result["us_median"] > 0
+
+
+def test_the_cost_of_levels_is_that_of_whole_services() -> None:
+    """State and time are divided by the signals that a service has."""
+    result = measure_levels(30_000, taught_windows=30)
+    assert 20_000 <= result["signals"] <= 40_000
     assert result["bytes_max"] <= 4096
     assert result["us_median"] > 0

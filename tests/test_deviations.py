@@ -21,6 +21,7 @@ from transforms.elements import (
     SEVERITY_NUMBERS,
     Anomaly,
     AnomalyMetric,
+    AnomalyType,
     Evidence,
     Example,
     PatternStats,
@@ -220,8 +221,15 @@ def test_one_event_stands_for_none(value: float, expected: float, least: float, 
 
 
 def test_confidence_grows_with_strength_up_to_a_limit() -> None:
-    """From 0.65 at the alarm to 0.95."""
-    assert [confidence_of(strength) for strength in (1.0, 2.0, 3.0, 100.0)] == [0.65, 0.8, 0.95, 0.95]
+    """Of levels by type up to 0.99; of detectors that were not measured from 0.5 to 0.95."""
+
+    def confidences(anomaly_type: AnomalyType, detector: str) -> list[float]:
+        deviations = [off("lines", strength, detector=detector) for strength in (1.0, 1.5, 2.0, 100.0)]
+        return [confidence_of(deviation, anomaly_type) for deviation in deviations]
+
+    assert confidences("error_spike", "level") == [0.95, 0.97, 0.99, 0.99]
+    assert confidences("traffic_change", "level") == [0.88, 0.935, 0.99, 0.99]
+    assert confidences("metric_anomaly", "learned") == [0.5, 0.575, 0.65, 0.95]
 
 
 # ------------------------------------------------------------------------------------------ words
@@ -231,13 +239,9 @@ def test_the_description_says_what_people_ask() -> None:
     """Which signal, how much, how much was expected, since when, and whether it does so often."""
     said = report(off("endpoint_latency_ms.GET /a", minutes=7.0, alarms_before=3.2))[0].description
     assert said == (
-        "endpoint_latency_ms of GET /a is 30, above the 10 expected (5 to 15), for 7 min; "
-        "alarmed about 3 times in the two weeks before"
+        "latency of GET /a: 30 ms, expected 10 ms (5 ms to 15 ms), for 7 min; 3 earlier alarms in two weeks"
     )
-    assert report(off("pattern.p", alarms_before=1.0))[0].description.endswith(
-        "; alarmed once in the two weeks before"
-    )
-    assert report(off("lines", is_up=False))[0].description == "lines is 30, below the 10 expected (5 to 15)"
+    assert report(off("lines", is_up=False))[0].description == "lines: 30, expected 10 (5 to 15)"
     assert report(off("field.depth", reason="depth: stuck"))[0].description == "depth: stuck"
 
 
@@ -314,7 +318,7 @@ def test_an_anomaly_holds_the_window_the_finding_and_the_evidence() -> None:
     anomaly = make(finding())
     assert (anomaly.window_start, anomaly.window_end) == (START_US, START_US + MINUTE_US)
     assert (anomaly.detected_at, anomaly.status, anomaly.endpoint) == (anomaly.window_end, "open", "GET /a")
-    assert anomaly.below_confidence_floor
+    assert make(finding(confidence=0.69)).below_confidence_floor
     assert not make(finding(confidence=0.7)).below_confidence_floor
     assert [one.pattern_id for one in anomaly.evidence] == ["worse", "error", "warning"]
     own = [Evidence("x", "its own", 1, [])]

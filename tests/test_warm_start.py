@@ -115,7 +115,7 @@ def _levels(store: Path) -> list[tuple[Any, ...]]:
 def test_a_run_from_snapshots_finds_the_anomalies_of_one_long_run(runs: dict[str, Path]) -> None:
     """What levels tell of the rest is the same, to the last digit; a cold run is still learning."""
     whole = _levels(runs["whole"])
-    assert any("error_rate" in description for _, _, description in whole)
+    assert any(description.startswith("error rate") for _, _, description in whole)
     assert _levels(runs["exact"]) == whole
     assert _levels(runs["cold"]) != whole
 
@@ -125,7 +125,7 @@ def test_a_run_from_history_finds_nearly_the_same(runs: dict[str, Path]) -> None
     """Errors and traffic are learned exactly; the outage of payment is found when it begins."""
 
     def errors(name: str) -> list[tuple[Any, ...]]:
-        return [row for row in _levels(runs[name]) if row[2].startswith(("error_rate is", "severity"))]
+        return [row for row in _levels(runs[name]) if row[2].startswith(("error rate", "lines of severity"))]
 
     assert errors("history") == errors("whole") != []
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Final
@@ -30,6 +31,7 @@ from transforms.detect.baselines.observations import (
     signals_to_begin,
     split_signal,
 )
+from transforms.detect.baselines.reasons import show_number
 from transforms.detect.baselines.registry import apply_settings
 from transforms.detect.baselines.season_table import Numbers
 from transforms.detect.deploys import DeployMemory, regression_finding, watch_deploys
@@ -46,7 +48,7 @@ from transforms.detect.deviations import (
 from transforms.detect.findings import Finding
 from transforms.detect.new_patterns import Emerged, NewPatternMemory, watch_new_patterns
 from transforms.detect.signals import Band, WindowSignals
-from transforms.detect.silence import Silence, SilenceMemory, watch_silence
+from transforms.detect.silence import LEARNING_US, Silence, SilenceMemory, watch_silence
 from transforms.detect.singles import SingleState, detector_of, judge_single
 from transforms.elements import (
     ANOMALY_SEVERITIES,
@@ -60,6 +62,9 @@ from transforms.elements import (
 
 _LINES: Final = "lines"
 _DRAWN: Final = (_LINES, "error_rate", "latency_p95_ms")
+_SILENCE_CONFIDENCE, _FIRST_SILENCE_CONFIDENCE = 0.9, 0.35
+"""Before a service's nights are known, most silences are that it closes: they stay under the floor."""
+
 _SILENCE_HIGH_RATE: Final = 10.0  # lines a minute that are missing
 
 
@@ -201,7 +206,9 @@ def _bands(names: list[str], judged: Judged, weights: Numbers) -> dict[str, Band
         if place < 0 or judged.learning[place] or not weights[place]:
             continue
         numbers = (judged.expected[place], judged.low[place], judged.high[place])
-        bands[name] = Band(*(natural_value(name, float(number), float(weights[place])) for number in numbers))
+        natural = [natural_value(name, float(number), float(weights[place])) for number in numbers]
+        most = 1.0 if name == "error_rate" else math.inf
+        bands[name] = Band(*(min(number, most) for number in natural))
     return bands
 
 
@@ -230,7 +237,8 @@ def _report_silence(
         memory.silence_report = None
         return []
     now_us, minutes = summary.window_start_us, summary.window_seconds / 60
-    is_old = now_us - memory.silence.first_us >= CAUTIOUS_US
+    age_us = now_us - memory.silence.first_us
+    is_old = age_us >= CAUTIOUS_US
     is_long = silence.windows * minutes >= HIGH_MINUTES and silence.rate / minutes >= _SILENCE_HIGH_RATE
     is_high = is_old and is_long and silence.strength >= HIGH_STRENGTH
     severity = _at_most("high" if is_high else "medium", policy)
@@ -245,8 +253,9 @@ def _report_silence(
             signal="lines",
             anomaly_type="silence",
             severity=severity,
-            confidence=0.9,
-            description=f"no line for {silence.windows} windows; {silence.rate:.1f} a window were usual",
+            confidence=_SILENCE_CONFIDENCE if age_us >= LEARNING_US else _FIRST_SILENCE_CONFIDENCE,
+            description=f"no line for {silence.windows * minutes:.0f} min, where "
+            f"{show_number(silence.rate / minutes)} a minute were expected",
             metrics=[AnomalyMetric("lines", 0.0, baseline=silence.rate, deviation=-silence.strength)],
             actions=("See whether it was stopped or scaled to zero on purpose.",),
         )
@@ -283,7 +292,7 @@ def _new_pattern(found: Emerged, summary: WindowSummary, policy: SignalPolicy) -
         signal="patterns",
         anomaly_type="new_pattern",
         severity=_at_most("medium" if grave else "low", policy),
-        confidence=0.8 if found.severity >= WARNING else 0.7,
+        confidence=0.95 if found.severity >= WARNING else 0.9,
         description=f"never seen before, {found.count} times so far: {text}",
         metrics=[AnomalyMetric("count", float(found.count), baseline=0.0)],
         pattern_ids=(found.pattern_id,),

@@ -143,7 +143,7 @@ class LevelWindow:
         suspicious = (np.maximum(by_window, by_sum) >= SUSPICIOUS) & ~learning
         if suspicious.any():  # mostly none is, and the rest need not be computed
             strength = self._strength(by_window, by_sum) * suspicious
-        alarms_before = table[Row.ALARMS] - (table[Row.OPENED] > 0)  # an episode does not count itself
+        alarms_before = np.maximum(0.0, table[Row.ALARMS] - (table[Row.OPENED] > 0))  # not its own episode
         if (strength >= 1.0).any() or table[Row.OPENED].any():
             self._follow_episodes(strength)
         return Judged(
@@ -276,7 +276,7 @@ def _deviance(counts: Numbers, expected: Numbers) -> Numbers:
 
 
 def _root(counts: Numbers) -> Numbers:
-    return np.asarray(np.sqrt(counts + 0.375))
+    return np.asarray(np.sqrt(np.maximum(counts, 0.0) + 0.375))
 
 
 def _between(numbers: Numbers, low: Any, high: Any) -> Numbers:

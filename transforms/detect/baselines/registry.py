@@ -58,7 +58,7 @@ _SETTINGS: Final[dict[str, type[msgspec.Struct]]] = {
 
 _FIXED: Final[dict[str, frozenset[str]]] = {
     "learned": frozenset({"calendar"}),
-    "level": frozenset({"family", "direction"}),
+    "level": frozenset({"family", "direction", "seasonal"}),
 }
 """Settings that a file cannot set: other keys do, or the signal itself."""
 
