@@ -268,10 +268,8 @@ BOOKS = {
     "empty": "",
     "off": "signals: [{signal: error_rate, detector: off}, {signal: 'endpoint_requests.*', detector: off}]",
     "learned": "signals: [{signal: 'latency_*', detector: learned}]",
-    "hours": "signals: [{signal: 'pattern.*', settings: {seasonal: true}}, "
-    "{signal: lines, settings: {seasonal: false}}]",
     "field": "fields: [{name: depth, path: jsonPayload.depth}]",
-}  # fmt: skip
+}
 
 
 def test_a_file_that_changes_moves_signals_to_where_they_are_judged() -> None:
@@ -279,7 +277,7 @@ def test_a_file_that_changes_moves_signals_to_where_they_are_judged() -> None:
     depth = {"depth": FieldStats(4, 10_000_000, 0, 1_000_000, 4_000_000, {})}
     service = Service()
     service.walk(30, fields=depth)
-    for name in ("off", "learned", "hours", "field", "empty"):
+    for name in ("off", "learned", "field", "empty"):
         service.book = load_book(BOOKS[name])
         service.walk(5, fields=depth)
         singles = set(service.memory.singles)
@@ -287,20 +285,8 @@ def test_a_file_that_changes_moves_signals_to_where_they_are_judged() -> None:
         assert any(one.startswith("endpoint_requests.") for one in service.names) == (name != "off")
         assert ("latency_p50_ms" in service.names) == (name != "learned")
         assert ("latency_p50_ms" in singles) == (name == "learned")
-        assert ("pattern.served" in service.memory.levels.seasonal) == (name == "hours")
-        assert ("lines" in service.memory.levels.seasonal) == (name != "hours")
         assert ("field.depth" in singles) == (name == "field")
         assert len(service.names) == len(set(service.names))
-
-
-def test_patterns_with_hours_may_merge() -> None:
-    """An operator may make patterns seasonal; the hours follow the names."""
-    service = Service(load_book(BOOKS["hours"]))
-    service.walk(HOUR + 10)
-    service.walk(5, merged_patterns={"failed": "other", "unknown": "served"})
-    service.walk(HOUR)
-    assert "pattern.other" in service.memory.levels.seasonal
-    assert set(service.memory.levels.seasonal) <= set(service.names)
 
 
 @pytest.mark.parametrize(
