@@ -9,8 +9,7 @@ from typing import Any
 import msgspec
 import pyarrow as pa
 
-from pipeline.tables import WRITTEN_AT, Column, arrow_schema, arrow_type, struct_columns
-from transforms.elements import TABLES
+from pipeline.tables import TABLES, WRITTEN_AT, Column, arrow_schema, arrow_type, struct_columns
 
 
 def arrow_table(table: str, rows: Sequence[msgspec.Struct], written_at_us: int) -> pa.Table:

@@ -19,9 +19,8 @@ import duckdb
 import msgspec
 
 from pipeline.columns import arrow_table
-from pipeline.tables import duckdb_ddl, duckdb_type, table_columns
+from pipeline.tables import TABLES, duckdb_ddl, duckdb_type, table_columns
 from pipeline.views import view_statements
-from transforms.elements import TABLES
 
 Row = dict[str, Any]
 

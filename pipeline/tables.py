@@ -1,4 +1,4 @@
-"""Tables, generated from the Structs of `transforms/elements.py`: one source for every schema.
+"""Tables, generated from the Structs that `TABLES` names: one source for every schema.
 
 `python -m pipeline.tables --write` renews the BigQuery schemas in `terraform/tables` and the page
 `docs/tables.md`; a test holds these files to the code. Every table has one column more than its
@@ -18,7 +18,32 @@ import msgspec
 import pyarrow as pa
 from msgspec import inspect
 
-from transforms.elements import TABLES
+from transforms.alert_elements import AlertEvent
+from transforms.elements import (
+    Anomaly,
+    BaselineSnapshot,
+    DeadLetter,
+    Deploy,
+    LedgerEntry,
+    LogPattern,
+    MetricWindow,
+    ServiceWindow,
+)
+from transforms.incident_elements import Dependency, Incident
+
+TABLES: Final[dict[str, type[msgspec.Struct]]] = {
+    "service_windows": ServiceWindow,
+    "log_patterns": LogPattern,
+    "metric_windows": MetricWindow,
+    "anomalies": Anomaly,
+    "incidents": Incident,
+    "alert_events": AlertEvent,
+    "dependencies": Dependency,
+    "deploys": Deploy,
+    "baselines": BaselineSnapshot,
+    "dead_letters": DeadLetter,
+    "ledger": LedgerEntry,
+}
 
 Kind = Literal["STRING", "INTEGER", "FLOAT", "BOOLEAN", "TIMESTAMP", "RECORD"]
 Mode = Literal["REQUIRED", "NULLABLE", "REPEATED"]
@@ -28,6 +53,9 @@ TABLE_KEYS: Final[dict[str, tuple[str, ...]]] = {
     "log_patterns": ("tenant_id", "service", "window_start", "pattern_id"),
     "metric_windows": ("tenant_id", "service", "series_id", "window_start"),
     "anomalies": ("anomaly_id",),
+    "incidents": ("incident_id",),
+    "alert_events": ("alert_id", "sequence"),
+    "dependencies": ("tenant_id", "caller", "callee", "source"),
     "deploys": ("deploy_id",),
     "baselines": ("tenant_id", "service", "signal"),
     "dead_letters": ("dead_letter_id",),
@@ -193,7 +221,7 @@ def tables_page() -> str:
     parts = [
         "# Tables",
         "",
-        "Generated from `transforms/elements.py` by `python -m pipeline.tables --write`; do not edit.",
+        "Generated from the Structs of `transforms` by `python -m pipeline.tables --write`; do not edit.",
         "",
         "BigQuery and the local DuckDB store have the same tables and columns. Rows are only ever appended:",
         "a row that changes is written again with a higher `revision`, and the view `current_<table>` shows",

@@ -9,17 +9,20 @@ from __future__ import annotations
 
 from typing import Final
 
-from pipeline.tables import TABLE_KEYS
+from pipeline.tables import TABLE_KEYS, TABLES
 
-_LAST_FIRST: Final = "revision DESC, written_at DESC, rowid DESC"
+_LAST_FIRST: Final = "written_at DESC, rowid DESC"
 
 
 def current_view(table: str) -> str:
     """CREATE VIEW `current_<table>`: of the rows with the same key, the last revision."""
     keys = ", ".join(TABLE_KEYS[table])
+    last_first = (
+        f"revision DESC, {_LAST_FIRST}" if "revision" in TABLES[table].__struct_fields__ else _LAST_FIRST
+    )
     return (
         f"CREATE OR REPLACE VIEW current_{table} AS SELECT * FROM {table} "  # noqa: S608
-        f"QUALIFY row_number() OVER (PARTITION BY {keys} ORDER BY {_LAST_FIRST}) = 1"
+        f"QUALIFY row_number() OVER (PARTITION BY {keys} ORDER BY {last_first}) = 1"
     )
 
 

@@ -21,8 +21,7 @@ from pipeline import graph
 from pipeline.duckdb_store import DuckDBStore
 from pipeline.main import run, run_job
 from pipeline.options import parse_options
-from pipeline.tables import WRITTEN_AT
-from transforms.elements import TABLES
+from pipeline.tables import TABLES, WRITTEN_AT
 from transforms.summarize.transform import SummarizeWindows
 
 EMAIL = re.compile(r"[\w.+-]+@[\w-]+\.[a-z]{2,}")

@@ -28,8 +28,8 @@ from pipeline.duckdb_store import DuckDBStore
 from pipeline.graph import build_metrics_graph
 from pipeline.main import build_job, graph_settings, run, run_job
 from pipeline.options import Settings, parse_options
-from pipeline.tables import WRITTEN_AT
-from transforms.elements import TABLES, PayloadBatch
+from pipeline.tables import TABLES, WRITTEN_AT
+from transforms.elements import PayloadBatch
 from transforms.metrics.transform import SummarizeMetrics
 
 START = datetime(2026, 1, 12, 14, tzinfo=UTC)

@@ -20,9 +20,8 @@ from hypothesis import strategies as st
 from pipeline import duckdb_store
 from pipeline.columns import arrow_table
 from pipeline.store import DuckDBStore, StoreError, WriteToStore
-from pipeline.tables import struct_columns, table_columns
+from pipeline.tables import TABLES, struct_columns, table_columns
 from transforms.elements import (
-    TABLES,
     Anomaly,
     AnomalyMetric,
     DeadLetter,

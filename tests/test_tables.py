@@ -11,8 +11,8 @@ import pytest
 
 from pipeline import tables
 from pipeline.rows import deploy_rows, log_pattern_rows, service_window_row, severity_name
+from pipeline.tables import TABLES
 from transforms.elements import (
-    TABLES,
     DeployEvent,
     Example,
     FieldStats,

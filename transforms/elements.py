@@ -382,7 +382,8 @@ class WindowSummary(msgspec.Struct, array_like=True, gc=False):
 # -------------------------------------------------------------------------- rows of the tables
 
 
-def _text(description: str) -> Meta:
+def describe(description: str) -> Meta:
+    """What a column holds, for the schemas and docs/tables.md."""
     return Meta(description=description)
 
 
@@ -393,94 +394,98 @@ Timestamp = Annotated[int, Meta(extra={"bigquery": "TIMESTAMP"})]
 class ServiceWindow(msgspec.Struct, frozen=True):
     """One service in one window: what a health timeline shows. Table `service_windows`."""
 
-    tenant_id: Annotated[str, _text("Tenant that the lines belong to.")]
-    service: Annotated[str, _text("Service that wrote the lines.")]
-    window_start: Annotated[Timestamp, _text("Start of the window, event time.")]
-    window_end: Annotated[Timestamp, _text("End of the window, event time, exclusive.")]
-    revision: Annotated[int, _text("0 for the pane on time, higher for late panes; the last counts.")]
-    lines: Annotated[int, _text("Lines analyzed.")]
-    errors: Annotated[int, _text("Lines of severity ERROR or above, or of HTTP status 500 or above.")]
-    error_rate: Annotated[float, _text("errors / lines; 0 without lines.")]
-    warnings: Annotated[int, _text("Lines of severity WARNING.")]
-    requests: Annotated[int, _text("Lines that are the record of one served request.")]
-    denials: Annotated[int, _text("Lines that say permission denied or not authenticated.")]
-    retimed: Annotated[int, _text("Lines whose absurd timestamp was replaced by the receive time.")]
-    severity_inferred: Annotated[int, _text("Lines whose severity was read from the payload.")]
-    latency_p50_ms: Annotated[float | None, _text("Median latency of requests, within 2 %.")]
-    latency_p95_ms: Annotated[float | None, _text("95th percentile of latency, within 2 %.")]
-    latency_p99_ms: Annotated[float | None, _text("99th percentile of latency, within 2 %.")]
-    distinct_principals: Annotated[int, _text("Distinct users, estimated within 4 %.")]
-    distinct_addresses: Annotated[int, _text("Distinct remote addresses, estimated within 4 %.")]
-    distinct_instances: Annotated[int, _text("Distinct pods or machines, estimated within 4 %.")]
-    distinct_patterns: Annotated[int, _text("Distinct log patterns.")]
-    new_patterns: Annotated[int, _text("Patterns seen for the first time.")]
-    pattern_level: Annotated[int, _text("0 for exact patterns; higher where they were coarsened to fit.")]
-    endpoint_level: Annotated[int, _text("0 for exact endpoints; higher where they were coarsened to fit.")]
+    tenant_id: Annotated[str, describe("Tenant that the lines belong to.")]
+    service: Annotated[str, describe("Service that wrote the lines.")]
+    window_start: Annotated[Timestamp, describe("Start of the window, event time.")]
+    window_end: Annotated[Timestamp, describe("End of the window, event time, exclusive.")]
+    revision: Annotated[int, describe("0 for the pane on time, higher for late panes; the last counts.")]
+    lines: Annotated[int, describe("Lines analyzed.")]
+    errors: Annotated[int, describe("Lines of severity ERROR or above, or of HTTP status 500 or above.")]
+    error_rate: Annotated[float, describe("errors / lines; 0 without lines.")]
+    warnings: Annotated[int, describe("Lines of severity WARNING.")]
+    requests: Annotated[int, describe("Lines that are the record of one served request.")]
+    denials: Annotated[int, describe("Lines that say permission denied or not authenticated.")]
+    retimed: Annotated[int, describe("Lines whose absurd timestamp was replaced by the receive time.")]
+    severity_inferred: Annotated[int, describe("Lines whose severity was read from the payload.")]
+    latency_p50_ms: Annotated[float | None, describe("Median latency of requests, within 2 %.")]
+    latency_p95_ms: Annotated[float | None, describe("95th percentile of latency, within 2 %.")]
+    latency_p99_ms: Annotated[float | None, describe("99th percentile of latency, within 2 %.")]
+    distinct_principals: Annotated[int, describe("Distinct users, estimated within 4 %.")]
+    distinct_addresses: Annotated[int, describe("Distinct remote addresses, estimated within 4 %.")]
+    distinct_instances: Annotated[int, describe("Distinct pods or machines, estimated within 4 %.")]
+    distinct_patterns: Annotated[int, describe("Distinct log patterns.")]
+    new_patterns: Annotated[int, describe("Patterns seen for the first time.")]
+    pattern_level: Annotated[int, describe("0 for exact patterns; higher where they were coarsened to fit.")]
+    endpoint_level: Annotated[
+        int, describe("0 for exact endpoints; higher where they were coarsened to fit.")
+    ]
     health_score: Annotated[
-        float | None, _text("0 (down) to 100 (well); null without lines. See docs/health-score.md.")
+        float | None, describe("0 (down) to 100 (well); null without lines. See docs/health-score.md.")
     ]
-    severities: Annotated[str, _text("JSON object: lines by severity name.")]
-    statuses: Annotated[str, _text("JSON object: lines by HTTP status.")]
+    severities: Annotated[str, describe("JSON object: lines by severity name.")]
+    statuses: Annotated[str, describe("JSON object: lines by HTTP status.")]
     fields: Annotated[
-        str, _text("JSON object: count, mean, min, max and p95 of the numeric fields of --baselines.")
+        str, describe("JSON object: count, mean, min, max and p95 of the numeric fields of --baselines.")
     ]
-    endpoints: Annotated[str, _text("JSON object: requests, errors and p95 latency by endpoint.")]
-    callers: Annotated[str, _text("JSON object: requests, errors and p95 latency by calling service.")]
-    revisions: Annotated[str, _text("JSON object: lines by revision of the service.")]
+    endpoints: Annotated[str, describe("JSON object: requests, errors and p95 latency by endpoint.")]
+    callers: Annotated[str, describe("JSON object: requests, errors and p95 latency by calling service.")]
+    revisions: Annotated[str, describe("JSON object: lines by revision of the service.")]
     bands: Annotated[
         str,
-        _text("JSON object: what was expected, by signal (baseline, low, high); empty while learning."),
+        describe("JSON object: what was expected, by signal (baseline, low, high); empty while learning."),
     ]
     ledger: Annotated[
-        str, _text("JSON object: receive minute (seconds since 1970) to [analyzed, duplicate].")
+        str, describe("JSON object: receive minute (seconds since 1970) to [analyzed, duplicate].")
     ]
 
 
 class LogPattern(msgspec.Struct, frozen=True):
     """One pattern of one service in one window. Table `log_patterns`."""
 
-    tenant_id: Annotated[str, _text("Tenant that the lines belong to.")]
-    service: Annotated[str, _text("Service that wrote the lines.")]
-    pattern_id: Annotated[str, _text("Id of the pattern within the service.")]
-    window_start: Annotated[Timestamp, _text("Start of the window, event time.")]
-    revision: Annotated[int, _text("0 for the pane on time, higher for late panes; the last counts.")]
-    pattern: Annotated[str, _text("The line with its variable parts as placeholders.")]
-    count: Annotated[int, _text("Lines of the pattern in the window.")]
-    errors: Annotated[int, _text("Of these, lines that are errors.")]
-    severity: Annotated[str, _text("Highest severity of its lines.")]
-    exception: Annotated[str, _text("Type of the exception, where its lines carry one.")]
-    first_seen: Annotated[Timestamp, _text("Event time of the first line of the pattern ever.")]
-    is_new: Annotated[bool, _text("Whether the pattern was seen for the first time in this window.")]
-    example: Annotated[str, _text("One redacted line.")]
+    tenant_id: Annotated[str, describe("Tenant that the lines belong to.")]
+    service: Annotated[str, describe("Service that wrote the lines.")]
+    pattern_id: Annotated[str, describe("Id of the pattern within the service.")]
+    window_start: Annotated[Timestamp, describe("Start of the window, event time.")]
+    revision: Annotated[int, describe("0 for the pane on time, higher for late panes; the last counts.")]
+    pattern: Annotated[str, describe("The line with its variable parts as placeholders.")]
+    count: Annotated[int, describe("Lines of the pattern in the window.")]
+    errors: Annotated[int, describe("Of these, lines that are errors.")]
+    severity: Annotated[str, describe("Highest severity of its lines.")]
+    exception: Annotated[str, describe("Type of the exception, where its lines carry one.")]
+    first_seen: Annotated[Timestamp, describe("Event time of the first line of the pattern ever.")]
+    is_new: Annotated[bool, describe("Whether the pattern was seen for the first time in this window.")]
+    example: Annotated[str, describe("One redacted line.")]
 
 
 class MetricWindow(msgspec.Struct, frozen=True):
     """One series of a metric in one window, and what its detector thinks of it. Table `metric_windows`."""
 
-    tenant_id: Annotated[str, _text("Tenant that the metric belongs to.")]
-    service: Annotated[str, _text("Service that it was measured at.")]
-    series_id: Annotated[str, _text("Hash of metric type, kind, statistic, instance and labels.")]
-    window_start: Annotated[Timestamp, _text("Start of the window, event time.")]
-    window_end: Annotated[Timestamp, _text("End of the window, event time, exclusive.")]
-    revision: Annotated[int, _text("0 for the pane on time, higher for late panes; the last counts.")]
-    instance: Annotated[str, _text("Pod, machine or target that it was measured at, where known.")]
-    metric_type: Annotated[str, _text("Type of the metric, e.g. run.googleapis.com/request_count.")]
+    tenant_id: Annotated[str, describe("Tenant that the metric belongs to.")]
+    service: Annotated[str, describe("Service that it was measured at.")]
+    series_id: Annotated[str, describe("Hash of metric type, kind, statistic, instance and labels.")]
+    window_start: Annotated[Timestamp, describe("Start of the window, event time.")]
+    window_end: Annotated[Timestamp, describe("End of the window, event time, exclusive.")]
+    revision: Annotated[int, describe("0 for the pane on time, higher for late panes; the last counts.")]
+    instance: Annotated[str, describe("Pod, machine or target that it was measured at, where known.")]
+    metric_type: Annotated[str, describe("Type of the metric, e.g. run.googleapis.com/request_count.")]
     statistic: Annotated[
-        str, _text("What the numbers are: value, rate (per second), mean or p95 (of a distribution).")
+        str, describe("What the numbers are: value, rate (per second), mean or p95 (of a distribution).")
     ]
-    labels: Annotated[str, _text("JSON object: labels of the metric, and of its resource as resource.NAME.")]
-    unit: Annotated[str, _text("Unit of the numbers, or empty.")]
-    points: Annotated[int, _text("Points of the window, copies counted once.")]
-    value: Annotated[float | None, _text("Mean over the points; null where they hold no number.")]
-    min: Annotated[float | None, _text("Lowest of the points.")]
-    max: Annotated[float | None, _text("Highest of the points.")]
-    baseline: Annotated[float | None, _text("What is usual at this hour, as far as it is known.")]
-    band_low: Annotated[float | None, _text("Lower end of what is normal.")]
-    band_high: Annotated[float | None, _text("Upper end of what is normal.")]
-    score: Annotated[float, _text("0 to 1: how much of an alarm this is.")]
-    label: Annotated[str, _text("learning, normal, anomalous, continuing, or no_value.")]
+    labels: Annotated[
+        str, describe("JSON object: labels of the metric, and of its resource as resource.NAME.")
+    ]
+    unit: Annotated[str, describe("Unit of the numbers, or empty.")]
+    points: Annotated[int, describe("Points of the window, copies counted once.")]
+    value: Annotated[float | None, describe("Mean over the points; null where they hold no number.")]
+    min: Annotated[float | None, describe("Lowest of the points.")]
+    max: Annotated[float | None, describe("Highest of the points.")]
+    baseline: Annotated[float | None, describe("What is usual at this hour, as far as it is known.")]
+    band_low: Annotated[float | None, describe("Lower end of what is normal.")]
+    band_high: Annotated[float | None, describe("Upper end of what is normal.")]
+    score: Annotated[float, describe("0 to 1: how much of an alarm this is.")]
+    label: Annotated[str, describe("learning, normal, anomalous, continuing, or no_value.")]
     ledger: Annotated[
-        str, _text("JSON object: receive minute (seconds since 1970) to [analyzed, duplicate] points.")
+        str, describe("JSON object: receive minute (seconds since 1970) to [analyzed, duplicate] points.")
     ]
 
 
@@ -509,63 +514,64 @@ class Anomaly(msgspec.Struct, frozen=True):
     """Something wrong in one service and window. Table `anomalies`."""
 
     anomaly_id: Annotated[
-        str, _text("Hash of tenant, service, endpoint, detector, signal, pattern and window start.")
+        str, describe("Hash of tenant, service, endpoint, detector, signal, pattern and window start.")
     ]
-    revision: Annotated[int, _text("Grows when a late pane changes the anomaly; the last counts.")]
+    revision: Annotated[int, describe("Grows when a late pane changes the anomaly; the last counts.")]
     status: Annotated[
-        Literal["open", "withdrawn"], _text("'withdrawn' when a late pane showed that it no longer holds.")
+        Literal["open", "withdrawn"], describe("'withdrawn' when a late pane showed that it no longer holds.")
     ]
-    tenant_id: Annotated[str, _text("Tenant that it belongs to.")]
-    service: Annotated[str, _text("Service that shows it.")]
-    endpoint: Annotated[str, _text("Endpoint that shows it, or empty for the whole service.")]
-    anomaly_type: Annotated[AnomalyType, _text("Kind of anomaly.")]
-    anomaly_severity: Annotated[AnomalySeverity, _text("low, medium, high or critical.")]
-    description: Annotated[str, _text("One sentence for people.")]
-    detector: Annotated[str, _text("What found it: 'rule:<name>' or a detector's name.")]
-    signal: Annotated[str, _text("The signal it was found in, e.g. error_rate.")]
-    rules_version: Annotated[str, _text("Hash of the rule pack that was in force.")]
-    window_start: Annotated[Timestamp, _text("Start of the window, event time.")]
-    window_end: Annotated[Timestamp, _text("End of the window, event time, exclusive.")]
-    confidence_score: Annotated[float, _text("0 to 1: how sure the detector is.")]
-    below_confidence_floor: Annotated[bool, _text("Kept for the record, but under the confidence floor.")]
+    tenant_id: Annotated[str, describe("Tenant that it belongs to.")]
+    service: Annotated[str, describe("Service that shows it.")]
+    endpoint: Annotated[str, describe("Endpoint that shows it, or empty for the whole service.")]
+    anomaly_type: Annotated[AnomalyType, describe("Kind of anomaly.")]
+    anomaly_severity: Annotated[AnomalySeverity, describe("low, medium, high or critical.")]
+    description: Annotated[str, describe("One sentence for people.")]
+    detector: Annotated[str, describe("What found it: 'rule:<name>' or a detector's name.")]
+    signal: Annotated[str, describe("The signal it was found in, e.g. error_rate.")]
+    rules_version: Annotated[str, describe("Hash of the rule pack that was in force.")]
+    window_start: Annotated[Timestamp, describe("Start of the window, event time.")]
+    window_end: Annotated[Timestamp, describe("End of the window, event time, exclusive.")]
+    confidence_score: Annotated[float, describe("0 to 1: how sure the detector is.")]
+    below_confidence_floor: Annotated[bool, describe("Kept for the record, but under the confidence floor.")]
     metrics: Annotated[
-        list[AnomalyMetric], _text("Numbers that it rests on: value, threshold, baseline, band, deviation.")
+        list[AnomalyMetric],
+        describe("Numbers that it rests on: value, threshold, baseline, band, deviation."),
     ]
-    evidence: Annotated[list[Evidence], _text("Patterns with counts and redacted example lines.")]
-    recommended_actions: Annotated[list[str], _text("What to do next.")]
-    gemini_analysis: Annotated[str, _text("What Gemini said of it, or empty.")]
-    detected_at: Annotated[Timestamp, _text("End of the window that showed it.")]
+    evidence: Annotated[list[Evidence], describe("Patterns with counts and redacted example lines.")]
+    recommended_actions: Annotated[list[str], describe("What to do next.")]
+    gemini_analysis: Annotated[str, describe("What Gemini said of it, or empty.")]
+    detected_at: Annotated[Timestamp, describe("End of the window that showed it.")]
 
 
 class Deploy(msgspec.Struct, frozen=True):
     """A roll-out of a service that an audit log reports. Table `deploys`."""
 
-    deploy_id: Annotated[str, _text("Hash of tenant, service, time, method and what was rolled out.")]
-    tenant_id: Annotated[str, _text("Tenant that it belongs to.")]
-    service: Annotated[str, _text("Service that was rolled out.")]
-    deployed_at: Annotated[Timestamp, _text("Event time of the audit log entry.")]
-    method_name: Annotated[str, _text("Method that the audit log names.")]
-    what: Annotated[str, _text("Image, revision or version, as far as the entry says; else the service.")]
-    principal: Annotated[str, _text("Who did it, redacted.")]
-    window_start: Annotated[Timestamp, _text("Start of the window that it falls in, event time.")]
-    revision: Annotated[int, _text("0 for the pane on time, higher for late panes; the last counts.")] = 0
+    deploy_id: Annotated[str, describe("Hash of tenant, service, time, method and what was rolled out.")]
+    tenant_id: Annotated[str, describe("Tenant that it belongs to.")]
+    service: Annotated[str, describe("Service that was rolled out.")]
+    deployed_at: Annotated[Timestamp, describe("Event time of the audit log entry.")]
+    method_name: Annotated[str, describe("Method that the audit log names.")]
+    what: Annotated[str, describe("Image, revision or version, as far as the entry says; else the service.")]
+    principal: Annotated[str, describe("Who did it, redacted.")]
+    window_start: Annotated[Timestamp, describe("Start of the window that it falls in, event time.")]
+    revision: Annotated[int, describe("0 for the pane on time, higher for late panes; the last counts.")] = 0
 
 
 class DeadLetter(msgspec.Struct, frozen=True):
     """A payload that could not be used. Table `dead_letters`."""
 
-    dead_letter_id: Annotated[str, _text("Hash of stage, reason, receive minute and payload.")]
+    dead_letter_id: Annotated[str, describe("Hash of stage, reason, receive minute and payload.")]
     tenant_id: Annotated[
-        str, _text("Tenant configured for its source, else what the entry says, else _unknown.")
+        str, describe("Tenant configured for its source, else what the entry says, else _unknown.")
     ]
-    stage: Annotated[str, _text("Step that refused it.")]
-    reason: Annotated[str, _text("Why, in a few fixed words.")]
-    detail: Annotated[str, _text("Where exactly, without any value of the payload.")]
-    payload: Annotated[str, _text("Its beginning, redacted.")]
-    payload_bytes: Annotated[int, _text("Its size.")]
-    receive_minute: Annotated[Timestamp, _text("Minute that it was received in.")]
-    count: Annotated[int, _text("How many identical ones this row stands for.")] = 1
-    revision: Annotated[int, _text("Grows as more identical ones come in; the last counts.")] = 0
+    stage: Annotated[str, describe("Step that refused it.")]
+    reason: Annotated[str, describe("Why, in a few fixed words.")]
+    detail: Annotated[str, describe("Where exactly, without any value of the payload.")]
+    payload: Annotated[str, describe("Its beginning, redacted.")]
+    payload_bytes: Annotated[int, describe("Its size.")]
+    receive_minute: Annotated[Timestamp, describe("Minute that it was received in.")]
+    count: Annotated[int, describe("How many identical ones this row stands for.")] = 1
+    revision: Annotated[int, describe("Grows as more identical ones come in; the last counts.")] = 0
 
 
 LedgerSource = Literal["logs", "metrics"]
@@ -578,13 +584,15 @@ class LedgerEntry(msgspec.Struct, frozen=True):
     it ended up, so that a loss anywhere between shows.
     """
 
-    tenant_id: Annotated[str, _text("Tenant of the lines or points, or _unknown.")]
-    receive_minute: Annotated[Timestamp, _text("Minute that they were received in.")]
-    received: Annotated[int, _text("Lines or points received.")]
-    late: Annotated[int, _text("Those later than the allowed lateness: counted, not analyzed.")]
-    filtered: Annotated[int, _text("Those that --services or --min_severity left out.")]
-    revision: Annotated[int, _text("Grows as more of the minute come in; the last counts.")] = 0
-    source: Annotated[LedgerSource, _text("What is counted: 'logs' (lines) or 'metrics' (points).")] = "logs"
+    tenant_id: Annotated[str, describe("Tenant of the lines or points, or _unknown.")]
+    receive_minute: Annotated[Timestamp, describe("Minute that they were received in.")]
+    received: Annotated[int, describe("Lines or points received.")]
+    late: Annotated[int, describe("Those later than the allowed lateness: counted, not analyzed.")]
+    filtered: Annotated[int, describe("Those that --services or --min_severity left out.")]
+    revision: Annotated[int, describe("Grows as more of the minute come in; the last counts.")] = 0
+    source: Annotated[LedgerSource, describe("What is counted: 'logs' (lines) or 'metrics' (points).")] = (
+        "logs"
+    )
 
 
 BaselineStatus = Literal["learning", "ready", "alarming"]
@@ -596,43 +604,33 @@ class BaselineSnapshot(msgspec.Struct, frozen=True):
     The row whose signal is empty is the service as a whole, with all memory of its detectors.
     """
 
-    tenant_id: Annotated[str, _text("Tenant that the service belongs to.")]
-    service: Annotated[str, _text("Service that is watched.")]
-    signal: Annotated[str, _text("Signal, e.g. error_rate; empty for the service as a whole.")]
-    revision: Annotated[int, _text("Minutes from 1970 to `as_of`; the last counts.")]
-    as_of: Annotated[Timestamp, _text("End of the newest window that is learned, event time.")]
-    detector: Annotated[str, _text("What learns it; 'all' for the service as a whole.")]
+    tenant_id: Annotated[str, describe("Tenant that the service belongs to.")]
+    service: Annotated[str, describe("Service that is watched.")]
+    signal: Annotated[str, describe("Signal, e.g. error_rate; empty for the service as a whole.")]
+    revision: Annotated[int, describe("Minutes from 1970 to `as_of`; the last counts.")]
+    as_of: Annotated[Timestamp, describe("End of the newest window that is learned, event time.")]
+    detector: Annotated[str, describe("What learns it; 'all' for the service as a whole.")]
     status: Annotated[
-        BaselineStatus, _text("learning (cannot alarm yet), ready, or alarming (an episode is open).")
+        BaselineStatus, describe("learning (cannot alarm yet), ready, or alarming (an episode is open).")
     ]
-    learns_since: Annotated[Timestamp, _text("Start of the first window that had the signal.")]
-    window_seconds: Annotated[int, _text("Length of the windows that were learned.")]
-    windows: Annotated[int, _text("Windows that taught it: those that were normal.")]
-    windows_missing: Annotated[int, _text("Windows that it still has to see before it can alarm.")]
+    learns_since: Annotated[Timestamp, describe("Start of the first window that had the signal.")]
+    window_seconds: Annotated[int, describe("Length of the windows that were learned.")]
+    windows: Annotated[int, describe("Windows that taught it: those that were normal.")]
+    windows_missing: Annotated[int, describe("Windows that it still has to see before it can alarm.")]
     cautious_until: Annotated[
         Timestamp | None,
-        _text("Until then an alarm must be half as strong again; null when that is over."),
+        describe("Until then an alarm must be half as strong again; null when that is over."),
     ]
     hours_known: Annotated[
-        int | None, _text("Hours of the week that were seen, of 168; null where hours do not matter.")
+        int | None, describe("Hours of the week that were seen, of 168; null where hours do not matter.")
     ]
-    baseline: Annotated[float | None, _text("What is usual in a window at that time; null while learning.")]
-    band_low: Annotated[float | None, _text("Below it is unusual; null while learning.")]
-    band_high: Annotated[float | None, _text("Above it is unusual; null while learning.")]
-    alarms: Annotated[float, _text("Alarms of late; one fades over two weeks.")]
-    state_version: Annotated[int, _text("Version of what stands in `state`.")]
+    baseline: Annotated[
+        float | None, describe("What is usual in a window at that time; null while learning.")
+    ]
+    band_low: Annotated[float | None, describe("Below it is unusual; null while learning.")]
+    band_high: Annotated[float | None, describe("Above it is unusual; null while learning.")]
+    alarms: Annotated[float, describe("Alarms of late; one fades over two weeks.")]
+    state_version: Annotated[int, describe("Version of what stands in `state`.")]
     state: Annotated[
-        str, _text("All memory of the service: MessagePack, zstd, base64. Empty for single signals.")
+        str, describe("All memory of the service: MessagePack, zstd, base64. Empty for single signals.")
     ]
-
-
-TABLES: Final[dict[str, type[msgspec.Struct]]] = {
-    "service_windows": ServiceWindow,
-    "log_patterns": LogPattern,
-    "metric_windows": MetricWindow,
-    "anomalies": Anomaly,
-    "deploys": Deploy,
-    "baselines": BaselineSnapshot,
-    "dead_letters": DeadLetter,
-    "ledger": LedgerEntry,
-}
