@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Final
 
@@ -21,13 +21,20 @@ from google.auth.exceptions import GoogleAuthError
 
 from pipeline.baselines_source import read_baselines
 from pipeline.duckdb_store import StoreError, acquire_store, release_store
-from pipeline.graph import GraphSettings, Outputs, build_graph, build_metrics_graph
+from pipeline.graph import (
+    GraphSettings,
+    Outputs,
+    build_graph,
+    build_incidents_graph,
+    build_metrics_graph,
+)
 from pipeline.options import OptionsError, Settings, parse_options
 from pipeline.rules_source import WatchRules
 from pipeline.sinks import PublishAnomalies
 from pipeline.snapshot_files import ReadSnapshots, check_snapshots
 from pipeline.sources import END_TIME_ATTRIBUTE, InputError, ReadLogFiles, ReadLogMessages
 from pipeline.store import WriteToStore
+from transforms.correlate.settings import CorrelateSettings
 from transforms.elements import NANOSECONDS, SEVERITY_NUMBERS
 from transforms.metrics.settings import MetricSettings
 from transforms.parse.settings import MeasuredField, ParseSettings
@@ -64,21 +71,29 @@ def run_job(settings: Settings, options: PipelineOptions) -> PipelineResult:
 def build_job(pipeline: beam.Pipeline, settings: Settings) -> None:
     """The graph of the job with the sources and sinks that `settings` name."""
     settings_of_stages = graph_settings(settings)
+    found: list[Outputs] = []
     if settings.reads_logs:
         rules = WatchRules(settings.rules, streaming=settings.is_streaming)
         warm_start = make_warm_start(settings)
         outputs = build_graph(pipeline, make_source(settings), rules, settings_of_stages, warm_start)
         _write(outputs, settings, "PublishAnomalies")
+        found.append(outputs)
     if settings.reads_metrics:
         outputs = build_metrics_graph(pipeline, make_metrics_source(settings), settings_of_stages)
         _write(outputs, settings, "PublishMetricAnomalies")
+        found.append(outputs)
+    _write_rows(build_incidents_graph(found, settings_of_stages).rows, settings)
 
 
 def _write(outputs: Outputs, settings: Settings, publish: str) -> None:
-    for name, rows in outputs.rows.items():
-        _ = rows | f"Write {name}" >> WriteToStore(settings.store)
+    _write_rows(outputs.rows, settings)
     if settings.anomaly_topic:
         _ = outputs.anomalies | publish >> PublishAnomalies(settings.anomaly_topic)
+
+
+def _write_rows(rows_by_name: Mapping[str, beam.PCollection], settings: Settings) -> None:
+    for name, rows in rows_by_name.items():
+        _ = rows | f"Write {name}" >> WriteToStore(settings.store)
 
 
 def make_source(settings: Settings) -> beam.PTransform:
@@ -122,6 +137,7 @@ def graph_settings(settings: Settings) -> GraphSettings:
         summarize=SummarizeSettings(settings.window_seconds, drop_copies=settings.deduplicate == "exact"),
         confidence_floor=settings.confidence_floor,
         snapshot_minutes=settings.snapshot_minutes,
+        correlate=CorrelateSettings(within_minutes=settings.correlation_minutes),
         baselines=book,
         metrics=MetricSettings(
             services=frozenset(settings.services),
