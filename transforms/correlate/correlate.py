@@ -142,12 +142,16 @@ def _most_linked(groups: Sequence[Group], state: TenantMemory) -> IncidentState 
     that no incident knows come back, it is a new problem.
     """
     causes = [one for one in groups if not any(explains(other, one, state) for other in groups)]
-    found = [
-        (link.strength, link.ill_us, incident.incident_id, incident)
-        for group in causes or groups
-        for incident in state.incidents
-        if (link := link_to_incident(group, incident, state)) is not None
-    ]
+    found = []
+    for group in causes or groups:
+        links = [
+            (link.strength, link.ill_us, incident.incident_id, incident)
+            for incident in state.incidents
+            if (link := link_to_incident(group, incident, state)) is not None
+        ]
+        if not links:
+            return None
+        found += links
     return max(found, key=itemgetter(0, 1, 2))[3] if found else None
 
 

@@ -42,7 +42,8 @@ class Growth(msgspec.Struct, frozen=True):
 def own_latencies_us(facts: Mapping[str, ServiceFacts]) -> dict[str, float]:
     """Mean own time of a request, by service, where at least LEAST_REQUESTS tell it.
 
-    Calls that are made at once count twice: the result is never below zero.
+    A service of which no callers and no callees are known is left out: its time may be anybody's. Calls
+    that are made at once count twice: the result is never below zero.
     """
     spent: dict[str, int] = {}
     for found in facts.values():
@@ -51,7 +52,7 @@ def own_latencies_us(facts: Mapping[str, ServiceFacts]) -> dict[str, float]:
     own = {}
     for service, found in facts.items():
         count, total = _served(found)
-        if count >= LEAST_REQUESTS:
+        if count >= LEAST_REQUESTS and (found.callers or service in spent):
             own[service] = max(0, total - spent.get(service, 0)) / count
     return own
 

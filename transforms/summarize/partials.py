@@ -91,7 +91,10 @@ def _add_kind(summary: WindowSummary, kind: LineKind, entries: list[LogEntry], *
     if is_error(kind):
         for entry in entries:
             if entry.trace_id:
-                error = TraceError(entry.event_time_ns // 1000, kind.shape_id, entry.span_id)
+                # Some platforms write a request's record with its start as the time, some with its end.
+                # Either way, with its latency added, a caller fails after what it called.
+                failed_us = entry.event_time_ns // 1000 + max(0, entry.latency_us)
+                error = TraceError(failed_us, kind.shape_id, entry.span_id)
                 keep_trace(summary.traces, entry.trace_id, error)
 
 
