@@ -72,16 +72,23 @@ class CorrelateTenant:
         state.facts, state.anomalies = {}, []
         if facts:
             self._observe(state, facts, {anomaly.service for anomaly in anomalies})
-        changed = self._take(state, anomalies)
-        for incident in state.incidents:
-            if age_incident(incident, state.now_us, self._settings):
-                changed[incident.incident_id] = True
+        # What is over when the window begins takes nothing of it, be there clues in between or not.
+        aged = self._age(state, state.now_us - state.window_us)
+        changed = aged | self._take(state, anomalies) | self._age(state, state.now_us)
         for incident in state.incidents:
             if _is_due(incident, changed, state.now_us):
                 yield Correlated(incident=_revise(incident, state))
         state.incidents = [incident for incident in state.incidents if incident.status != "closed"]
         for row in rows_due(state.topology, state.tenant_id, state.now_us):
             yield Correlated(dependency=row)
+
+    def _age(self, state: TenantMemory, now_us: int) -> dict[str, bool]:
+        """Let time pass. Returns the incidents whose status changed."""
+        return {
+            incident.incident_id: True
+            for incident in state.incidents
+            if incident.status != "closed" and age_incident(incident, now_us, self._settings)
+        }
 
     def _observe(self, state: TenantMemory, facts: dict[str, ServiceFacts], ill: set[str]) -> None:
         start_us = state.facts_start_us
@@ -147,7 +154,7 @@ def _most_linked(groups: Sequence[Group], state: TenantMemory) -> IncidentState 
         links = [
             (link.strength, link.ill_us, incident.incident_id, incident)
             for incident in state.incidents
-            if (link := link_to_incident(group, incident, state)) is not None
+            if incident.status != "closed" and (link := link_to_incident(group, incident, state)) is not None
         ]
         if not links:
             return None
