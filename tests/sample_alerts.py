@@ -11,6 +11,16 @@ from transforms.elements import MICROSECONDS, content_id
 
 START_US = 1_767_261_600 * MICROSECONDS  # 2026-01-01T10:00:00Z
 MINUTE_US = 60 * MICROSECONDS
+FINDING = {
+    "fingerprint": content_id("fingerprint", "payment"),
+    "service": "payment",
+    "endpoint": "POST /charge",
+    "anomaly_type": "error_spike",
+    "severity": "high",
+    "detector": "rule:error_spike",
+    "signal": "error_rate",
+    "pattern_ids": [content_id("pattern", "payment")],
+}
 
 
 def alert_event(sequence: int = 0, **changes: Any) -> AlertEvent:
@@ -32,6 +42,7 @@ def alert_event(sequence: int = 0, **changes: Any) -> AlertEvent:
         "detectors": ["rule:error_spike", "new_pattern"],
         "fingerprints": [] if sequence else [content_id("fingerprint", service)],
         "anomaly_ids": [] if sequence else [content_id("anomaly", service)],
+        "findings": [] if sequence else [FINDING],
         "anomaly_count": 1 + sequence,
         "pattern_ids": [content_id("pattern", service)],
         "endpoints": ["POST /charge"],
