@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import BinaryIO, Final
 
 import msgspec
-from apache_beam.io.filesystem import BeamIOError
+from apache_beam.io.filesystem import BeamIOError, CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
 from pipeline.duckdb_store import DuckDBStore, Row
@@ -89,18 +89,18 @@ def check_event_files(paths: Sequence[str]) -> int:
 
 
 def read_events(path: str) -> Iterator[AlertEvent]:
-    """The events of a file, local or gs://, compressed or not; a file without any is no mistake.
+    """The events of a file, local or gs://; a file without any is no mistake.
 
     Raises AlertFileError.
     """
     try:
-        with FileSystems.open(path) as file:
+        with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
             number = 0
             while line := file.readline(MAX_LINE_BYTES + 1):
                 number += 1
-                if line.strip():
+                if line.strip() or len(line) > MAX_LINE_BYTES:
                     yield _read_line(line, path, number)
-    except (OSError, BeamIOError, EOFError) as error:
+    except (OSError, BeamIOError) as error:
         raise AlertFileError(
             f"The alert events {path} cannot be read ({type(error).__name__}): check the path and the "
             "permissions, or leave --alert_events out to begin without past alerts."

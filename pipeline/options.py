@@ -273,7 +273,7 @@ class Settings(BaseModel):
     def _topic_or_template(cls, topic: str) -> str:
         if topic and not _TOPIC.fullmatch(topic.replace("{tenant}", "tenant")):
             raise ValueError(
-                "must look like projects/P/topics/T, with their full names; {tenant} may stand in the last one"
+                "must look like projects/P/topics/T, with their full names; {tenant} may stand in the last"
             )
         if "{tenant}" in topic.rpartition("/")[0]:
             raise ValueError("must have {tenant} in the name of the topic, not in that of the project")
