@@ -12,7 +12,8 @@ import apache_beam as beam
 from apache_beam.io.gcp.pubsub import PubsubMessage, ReadFromPubSub
 
 from pipeline.alert_commands import parse_command, redact_command, refused_command
-from pipeline.alert_log import PAST_DAYS, AlertFileError, read_events, sort_events, stored_events
+from pipeline.alert_files import AlertFileError, read_events
+from pipeline.alert_log import PAST_DAYS, sort_events, stored_events
 from pipeline.alert_messages import MessageError
 from pipeline.duckdb_store import StoreError, acquire_store, release_store
 from transforms.alert_elements import AlertCommand, AlertEvent

@@ -17,14 +17,8 @@ from google.cloud import pubsub_v1
 from sample_alerts import MINUTE_US, START_US, alert_command, alert_event
 
 from pipeline.alert_commands import STAGE as COMMAND_STAGE
-from pipeline.alert_log import (
-    AlertFileError,
-    check_event_files,
-    read_events,
-    sort_events,
-    stored_events,
-    write_events,
-)
+from pipeline.alert_files import AlertFileError, check_event_files, read_events
+from pipeline.alert_log import sort_events, stored_events, write_events
 from pipeline.alert_messages import parse_event_message
 from pipeline.alert_sinks import STAGE, PublishAlertEventsPerTenant, _PublishPerTenant, tenant_topic
 from pipeline.alert_sources import ParseAlertCommands, ReadPastAlerts
