@@ -79,13 +79,16 @@ def advance(
 
 
 def flush(
-    book: AlertBook, settings: AlertSettings, catalog: ServiceCatalog = EMPTY_CATALOG
+    book: AlertBook,
+    settings: AlertSettings,
+    catalog: ServiceCatalog = EMPTY_CATALOG,
+    now_us: int | None = None,
 ) -> list[AlertEvent]:
-    """The input has ended: what waits is told at its time. The end is never quiet."""
+    """The input has ended: what waits is told, at its time or at `now_us`. The end is never quiet."""
     events: list[AlertEvent] = []
     due = sorted(item for item in _all_due(book, settings) if item[1] in {_GROUP_WAIT, _UPDATE})
     for when, kind, name in due:
-        turn = Turn(book, when, settings, catalog, events)
+        turn = Turn(book, when if now_us is None else now_us, settings, catalog, events)
         _handle_due(turn, kind, name)
         settle(turn)
     book.due_hint = 0
