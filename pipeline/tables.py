@@ -250,9 +250,10 @@ def generated_files() -> dict[str, str]:
     """Path below the repository → content, of every file that is made from the tables."""
     schemas = {table: json.dumps(bigquery_schema(table), indent=2) + "\n" for table in TABLES}
     files = {f"terraform/tables/{table}.json": schema for table, schema in schemas.items()}
-    from pipeline.message_schemas import schema_files  # which reads the columns of this module
+    from pipeline.message_schemas import schema_files  # these read the columns of this module
+    from pipeline.views import view_files
 
-    return files | {"docs/tables.md": tables_page()} | schema_files()
+    return files | {"docs/tables.md": tables_page()} | schema_files() | view_files()
 
 
 def main(arguments: list[str]) -> int:
