@@ -61,7 +61,7 @@ def view_files() -> dict[str, str]:
         name: {"level": view_level(name), "description": view_description(name)} for name in view_sources()
     }
     files = {f"terraform/views/{name}.sql": f"{sql}\n" for name, sql in view_sources().items()}
-    return files | {"terraform/views/views.json": json.dumps(order, indent=2) + "\n"}
+    return files | {"terraform/views.json": json.dumps(order, indent=2) + "\n"}
 
 
 def duckdb_query(name: str) -> str:
