@@ -20,6 +20,7 @@ NOT_PARAMETERS: Final = frozenset({"runner", "store"})
 _LISTS: Final = tuple(
     name for name, field in Settings.model_fields.items() if get_origin(field.annotation) is list
 )
+_IN_ONE: Final = frozenset({"services", "group_by"})  # of which a second one would replace the first
 _ONE_BY_ONE: Final = frozenset({"redact_patterns"})  # an expression has commas of its own
 _TYPES: Final = {
     "input_subscription": "PUBSUB_SUBSCRIPTION",
@@ -80,7 +81,10 @@ def _unfolded(argument: str) -> Iterable[str]:
         return [argument]
     if option not in _LISTS:
         return [argument] if value else []
-    return [f"--{option}={item}" for item in _items(option, value)]
+    items = _items(option, value)
+    if option in _IN_ONE and items:
+        items = [",".join(items)]
+    return [f"--{option}={item}" for item in items]
 
 
 def _items(option: str, value: str) -> list[str]:

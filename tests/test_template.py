@@ -74,7 +74,7 @@ def test_a_list_comes_back_from_json(items: list[str]) -> None:
 @pytest.mark.parametrize(
     ("argument", "expected"),
     [
-        ("--services=cart, checkout", ["--services=cart", "--services=checkout"]),
+        ("--services=cart, checkout", ["--services=cart,checkout"]),
         ("--commands=a=projects/p/subscriptions/a,b=projects/p/subscriptions/b",
          ["--commands=a=projects/p/subscriptions/a", "--commands=b=projects/p/subscriptions/b"]),
         ("--redact_patterns=customer=CU-[0-9]{8,9}", ["--redact_patterns=customer=CU-[0-9]{8,9}"]),
