@@ -106,3 +106,22 @@ def test_the_module_is_valid_and_does_what_its_tests_say(folder: str) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout[-4_000:] + done.stderr[-2_000:]
+
+
+@pytest.mark.cloud
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("checkov"), reason="checkov is not installed")
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--framework", "terraform", "--directory", str(ROOT)],
+        ["--framework", "dockerfile", "--file", str(ROOT.parent / "templates" / "Dockerfile")],
+    ],
+    ids=["terraform", "dockerfile"],
+)
+def test_checkov_finds_nothing_that_is_not_explained(arguments: list[str]) -> None:
+    """What it finds is mended, or passed over with a reason beside it."""
+    done = subprocess.run(
+        ["checkov", "--quiet", "--compact", *arguments], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout[-4_000:]
