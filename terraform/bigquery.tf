@@ -148,8 +148,9 @@ resource "google_bigquery_table" "views_4" {
   }
 }
 
-# Rows of a tenant for its readers, rows of all for the operators. As soon as a table has one policy,
-# whoever has none sees no row of it: all tables have them, or none has.
+# Rows of a tenant for its readers, rows of all for the operators and for the job, which reads what it
+# wrote. As soon as a table has one policy, whoever has none sees no row of it: all tables have them,
+# or none has.
 locals {
   tenant_policies = {
     for pair in setproduct(keys(local.tables), local.read_tenants) : "${pair[0]}/${pair[1]}" => {
@@ -170,11 +171,11 @@ resource "google_bigquery_row_access_policy" "tenant" {
 }
 
 resource "google_bigquery_row_access_policy" "operators" {
-  for_each         = length(local.read_tenants) > 0 && length(var.operators) > 0 ? local.tables : {}
+  for_each         = length(local.read_tenants) > 0 ? local.tables : {}
   project          = var.project
   dataset_id       = google_bigquery_dataset.this.dataset_id
   table_id         = google_bigquery_table.tables[each.key].table_id
   policy_id        = "operators"
   filter_predicate = "TRUE"
-  grantees         = var.operators
+  grantees         = concat([local.worker], var.operators)
 }

@@ -1,6 +1,10 @@
-# The job's own log lines never come back to it: that would be a loop.
+# What the job logs, and what is logged about what it does (data access), never comes back to it: that
+# would be a loop.
 locals {
-  own_logs = "resource.type=\"dataflow_step\" AND resource.labels.job_name=\"${var.name}\""
+  own_logs = join(" OR ", [
+    "(resource.type=\"dataflow_step\" AND resource.labels.job_name=\"${var.name}\")",
+    "protoPayload.authenticationInfo.principalEmail=\"${google_service_account.worker.email}\"",
+  ])
 }
 
 resource "google_logging_folder_sink" "logs" {
@@ -13,7 +17,7 @@ resource "google_logging_folder_sink" "logs" {
 
   exclusions {
     name        = "own-logs"
-    description = "Log lines of the job itself."
+    description = "Log lines of the job itself, and of its access to data."
     filter      = local.own_logs
   }
 }
@@ -28,7 +32,7 @@ resource "google_logging_project_sink" "logs" {
 
   exclusions {
     name        = "own-logs"
-    description = "Log lines of the job itself."
+    description = "Log lines of the job itself, and of its access to data."
     filter      = local.own_logs
   }
 }

@@ -69,6 +69,14 @@ run "a_folder_of_tenants" {
     error_message = "The job's own logs are left out."
   }
   assert {
+    condition     = strcontains(google_logging_folder_sink.logs[0].exclusions[0].filter, "principalEmail=\"account@my-project")
+    error_message = "What is logged about the job's access to data is left out."
+  }
+  assert {
+    condition     = contains(google_bigquery_row_access_policy.operators["alert_events"].grantees, "serviceAccount:account@my-project.iam.gserviceaccount.com")
+    error_message = "The job reads what it wrote, where readers have policies."
+  }
+  assert {
     condition     = keys(google_pubsub_subscription.job) == ["commands-shop-prod", "logs"]
     error_message = "A tenant with commanders has a subscription for commands."
   }
