@@ -155,3 +155,22 @@ def test_the_build_asks_for_what_is_missing(arguments: list[str]) -> None:
 def test_the_build_script_is_clean() -> None:
     """Shellcheck finds nothing."""
     subprocess.run(["shellcheck", str(ROOT / "templates" / "build.sh")], check=True)
+
+
+@pytest.mark.cloud
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("gcloud"), reason="gcloud is not installed")
+def test_gcloud_reads_every_parameter() -> None:
+    """gcloud builds the same template of the file, but for the modes, which it drops (beside `build.sh`)."""
+    done = subprocess.run(
+        [
+            *("gcloud", "dataflow", "flex-template", "build", "gs://bucket/aiops.json", "--print-only"),
+            *("--image", "europe-docker.pkg.dev/p/r/i:1", "--sdk-language", "PYTHON", "--format", "json"),
+            *("--metadata-file", str(ROOT / "templates" / "metadata.json")),
+        ],
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    built = json.loads(done.stdout)
+    metadata = (json.loads(built) if isinstance(built, str) else built)["metadata"]
+    assert metadata["parameters"] == template_metadata()["parameters"]
