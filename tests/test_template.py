@@ -161,7 +161,7 @@ def test_the_build_script_is_clean() -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("gcloud"), reason="gcloud is not installed")
 def test_gcloud_reads_every_parameter() -> None:
-    """gcloud builds the same template of the file, but for the modes, which it drops (beside `build.sh`)."""
+    """Gcloud builds the same template of the file, but for the modes, which it drops (beside `build.sh`)."""
     done = subprocess.run(
         [
             *("gcloud", "dataflow", "flex-template", "build", "gs://bucket/aiops.json", "--print-only"),
