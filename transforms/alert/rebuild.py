@@ -112,7 +112,9 @@ def _take_newer(
     if event.event_type in _TELLS_FINDINGS:
         alert.grouped_at = event.occurred_at
     if alert.is_active:
-        alert.active_at, alert.resolved_at, alert.is_resolved_by_people = now_us, 0, False
+        # A file that is read again begins before what it found then.
+        alert.active_at = max(now_us, event.last_seen_at)
+        alert.resolved_at, alert.is_resolved_by_people = 0, False
     elif was_active:
         alert.resolved_at = event.occurred_at
         alert.is_resolved_by_people = bool(event.command_id)
@@ -129,7 +131,7 @@ def _take_lists(alert: AlertState, event: AlertEvent, now_us: int, settings: Ale
     alert.forgotten_anomalies = max(0, alert.anomaly_count - len(alert.anomaly_ids))
     if alert.is_storm:
         return
-    seen_at = now_us if alert.is_active else min(now_us, event.occurred_at)
+    seen_at = max(now_us, event.last_seen_at) if alert.is_active else min(now_us, event.occurred_at)
     for finding in event.findings:
         alert.findings.pop(finding.fingerprint, None)
         alert.findings[finding.fingerprint] = FindingState(finding, seen_at)

@@ -69,7 +69,7 @@ class ManageAlerts(beam.PTransform):
     settings: AlertSettings = field(default_factory=AlertSettings)
     catalog: ServiceCatalog = EMPTY_CATALOG
     incidents: beam.PCollection | None = None  # of Incident
-    commands: beam.PCollection | None = None  # of AlertCommand
+    commands: beam.PCollection | None = None  # of AlertCommand, or of (tenant whose topic it came on, it)
     past: beam.PCollection | None = None  # of AlertEvent
     clock: Clock = wall_clock_us
 
@@ -92,7 +92,9 @@ class ManageAlerts(beam.PTransform):
         return anomalies | manage
 
 
-def _key_value(value: Incident | AlertCommand | AlertEvent) -> KeyedInput:
+def _key_value(value: Incident | AlertCommand | AlertEvent | tuple[str, AlertCommand]) -> KeyedInput:
+    if isinstance(value, tuple):  # a command may claim another tenant: the book of this one answers that
+        return value[0], AlertInput(commands=[value[1]])
     if isinstance(value, Incident):
         return value.tenant_id, AlertInput(incidents=[value])
     if isinstance(value, AlertCommand):
