@@ -13,6 +13,8 @@ from aiops.baselines import app as baselines_app
 from aiops.report.command import report
 from aiops.rules import app as rules_app
 from aiops.show_baselines import baselines as show_baselines
+from aiops.show_incidents import incident, incidents
+from aiops.show_topology import topology
 from aiops.simulate.command import simulate
 from aiops.warm_start import warm_start
 
@@ -35,6 +37,8 @@ def run(context: typer.Context) -> None:
 
 
 show.app.command("baselines")(show_baselines)
+for shown in (incidents, incident, topology):
+    show.app.command()(shown)
 app.add_typer(show.app, name="show", help="Show what a store holds.")
 app.command("report")(report)
 app.add_typer(rules_app, name="rules", help="Check rules, or try them on a store.")
