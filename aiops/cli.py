@@ -10,6 +10,7 @@ from rich.console import Console
 
 from aiops import show
 from aiops.baselines import app as baselines_app
+from aiops.catalog import app as catalog_app
 from aiops.report.command import report
 from aiops.rules import app as rules_app
 from aiops.show_baselines import baselines as show_baselines
@@ -39,6 +40,7 @@ app.add_typer(show.app, name="show", help="Show what a store holds.")
 app.command("report")(report)
 app.add_typer(rules_app, name="rules", help="Check rules, or try them on a store.")
 app.add_typer(baselines_app, name="baselines", help="Check a file on learned detection.")
+app.add_typer(catalog_app, name="catalog", help="Check a service catalog.")
 app.command("warm-start")(warm_start)
 app.command("simulate")(simulate)
 

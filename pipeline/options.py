@@ -36,7 +36,7 @@ class _In:
         self.group = group
 
 
-INPUT, PARSE, REDACT, SUMMARIZE, DETECT, OUTPUT, RUN = (
+INPUT, PARSE, REDACT, SUMMARIZE, DETECT, ALERT, OUTPUT, RUN = (
     _In(title)
     for title in (
         "where logs and metrics come from",
@@ -44,6 +44,7 @@ INPUT, PARSE, REDACT, SUMMARIZE, DETECT, OUTPUT, RUN = (
         "what is hidden",
         "how lines are summarized",
         "what is an anomaly",
+        "what is an alert",
         "where results go",
         "how the job runs",
     )
@@ -155,6 +156,11 @@ class Settings(BaseModel):
     )
     confidence_floor: Annotated[float, DETECT] = Field(
         default=0.7, ge=0, le=1, description="Anomalies below this confidence, 0 to 1, are kept, but marked."
+    )
+    catalog: Annotated[str, ALERT] = Field(
+        default="",
+        description="YAML file (local or gs://) of services: owner, tier, channel, runbook, SLO. Read once, "
+        "at the start; `aiops catalog check` explains it.",
     )
     store: Annotated[str, OUTPUT] = Field(
         default="aiops.duckdb",
@@ -330,6 +336,7 @@ _METAVARS: Final = {
     "window_seconds": "N",
     "rules": "FILE",
     "baselines": "FILE",
+    "catalog": "FILE",
     "snapshot_minutes": "N",
     "confidence_floor": "X",
     "store": "FILE",

@@ -10,7 +10,7 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
-from transforms.elements import AnomalySeverity, Timestamp, describe
+from transforms.elements import AnomalySeverity, AnomalyType, Timestamp, describe
 
 AlertEventType = Literal[
     "opened",
@@ -59,6 +59,19 @@ class Matcher(msgspec.Struct, frozen=True):
     value: str
 
 
+class AlertFinding(msgspec.Struct, frozen=True):
+    """What all anomalies of one fingerprint have in common: what matchers of silences look at."""
+
+    fingerprint: str
+    service: str
+    endpoint: str
+    anomaly_type: AnomalyType
+    severity: AnomalySeverity  # the highest so far, as the catalog weighs it
+    detector: str
+    signal: str
+    pattern_ids: list[str]  # of its evidence so far, at most 20
+
+
 class AlertCommand(msgspec.Struct, frozen=True):
     """What somebody wants done.
 
@@ -98,7 +111,8 @@ class AlertEvent(msgspec.Struct, frozen=True):
     service: Annotated[str, describe("Service that shows it.")]
     status: Annotated[AlertStatus, describe("open, acknowledged, resolved or false_positive.")]
     severity: Annotated[
-        AnomalySeverity, describe("The highest of its anomalies, as the catalog weighs them.")
+        AnomalySeverity,
+        describe("The highest of its anomalies and of the alerts it speaks for, as the catalog weighs them."),
     ]
     summary: Annotated[str, describe("One sentence for people.")]
     group_key: Annotated[str, describe("What its anomalies have in common, e.g. service=cart.")]
@@ -130,3 +144,7 @@ class AlertEvent(msgspec.Struct, frozen=True):
     opened_at: Annotated[Timestamp, describe("When the alert was opened.")]
     last_seen_at: Annotated[Timestamp, describe("Detection time of its newest anomaly.")]
     occurred_at: Annotated[Timestamp, describe("When it happened: the wall clock, or event time of a file.")]
+    findings: Annotated[
+        list[AlertFinding],
+        describe("What is behind the fingerprints that this event adds or that changed, at most 100."),
+    ] = []
