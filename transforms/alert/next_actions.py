@@ -14,7 +14,15 @@ from typing import Final, Literal
 import msgspec
 
 from transforms.alert.business_hours import any_holds, holds, next_minute_us
-from transforms.alert.notify_policy import ChannelTraits, Policy, Route, Step, matches, severity_rank
+from transforms.alert.notify_policy import (
+    ChannelTraits,
+    Policy,
+    Route,
+    Step,
+    channels_of,
+    matches,
+    severity_rank,
+)
 from transforms.alert.situation import Situation
 from transforms.alert_elements import AlertAction, AlertCommand
 from transforms.elements import AnomalySeverity, content_id
@@ -63,6 +71,8 @@ class Action(msgspec.Struct, frozen=True):
     alert_id: str
     route: str
     step: int
+    count: int = 1  # notices of this alert to this channel, with this one
+    severity_before: str = ""  # the one that the channel was told last; empty at first
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -94,8 +104,9 @@ def next_actions(situation: Situation, told: Mapping[str, Told], policy: Policy,
         traits = policy.channels[target.channel]
         kind = _kind_of(situation, told.get(target.channel), target, traits, now_us)
         if kind is not None:
-            after[target.channel] = _remember(situation, told.get(target.channel), target, kind, now_us)
-            actions.append(_action(situation, target, kind, after[target.channel].count))
+            before = told.get(target.channel)
+            after[target.channel] = _remember(situation, before, target, kind, now_us)
+            actions.append(_action(situation, target, kind, before))
     commands = tuple(_commands(situation, actions, now_us))
     return Plan(tuple(actions), commands, after, _due_us(situation, after, policy, now_us))
 
@@ -119,9 +130,9 @@ def _targets(
     for route in _routes(situation, policy, now_us):
         if any_holds(route.quiet_hours, policy.hours, now_us):
             continue
-        began_us = _began_us(situation, told, route)
+        began_us = _began_us(situation, told, route, policy)
         for number, step in enumerate(route.steps):
-            for channel in step.channels:
+            for channel in channels_of(step, situation.event, policy):
                 is_known = channel in told and _is_current(told[channel], situation)
                 is_reached = number == 0 or is_known or _is_due(situation, step, began_us, policy, now_us)
                 if is_reached and channel not in seen:
@@ -129,11 +140,11 @@ def _targets(
                     yield _Target(channel, route, number)
 
 
-def _began_us(situation: Situation, told: Mapping[str, Told], route: Route) -> int | None:
+def _began_us(situation: Situation, told: Mapping[str, Told], route: Route, policy: Policy) -> int | None:
     """When the first channels of `route` were told; escalation counts from there. None if not yet."""
     times = [
         told[channel].first_us
-        for channel in route.steps[0].channels
+        for channel in channels_of(route.steps[0], situation.event, policy)
         if channel in told and _is_current(told[channel], situation)
     ]
     return min(times, default=None)
@@ -205,10 +216,11 @@ def _remember(situation: Situation, told: Told | None, target: _Target, kind: Ki
     )
 
 
-def _action(situation: Situation, target: _Target, kind: Kind, count: int) -> Action:
-    alert_id = situation.event.alert_id
+def _action(situation: Situation, target: _Target, kind: Kind, told: Told | None) -> Action:
+    alert_id, count = situation.event.alert_id, told.count + 1 if told is not None else 1
     notice_id = content_id(alert_id, target.channel, kind, situation.life, count)
-    return Action(notice_id, target.channel, kind, alert_id, target.route.name, target.step)
+    severity = told.severity if told is not None else ""
+    return Action(notice_id, target.channel, kind, alert_id, target.route.name, target.step, count, severity)
 
 
 def _commands(situation: Situation, actions: Iterable[Action], now_us: int) -> Iterator[AlertCommand]:
@@ -252,14 +264,17 @@ def _plan_end(situation: Situation, told: Mapping[str, Told], policy: Policy, no
         if not keeps_state and route and any_holds(route.quiet_hours, policy.hours, now_us):
             waits = True
             continue
-        count = known.count + 1
         after[channel] = msgspec.structs.replace(
-            known, kind="resolved", last_us=now_us, sequence=situation.event.sequence, count=count
+            known,
+            kind="resolved",
+            last_us=now_us,
+            sequence=situation.event.sequence,
+            count=known.count + 1,
         )
         wants = (route is None or route.tells_resolved) and not is_muted
         if traits is not None and (keeps_state or wants):
             target = _Target(channel, route or Route(known.route, ()), known.step)
-            actions.append(_action(situation, target, "resolved", count))
+            actions.append(_action(situation, target, "resolved", known))
     return Plan(tuple(actions), (), after, next_minute_us(now_us) if waits else None)
 
 
@@ -274,13 +289,14 @@ def _due_us(situation: Situation, told: Mapping[str, Told], policy: Policy, now_
     for route in _routes(situation, policy, now_us):
         if route.quiet_hours:
             times.append(next_minute_us(now_us))
-        began_us = _began_us(situation, told, route)
+        began_us = _began_us(situation, told, route, policy)
         for step in route.steps[1:]:
-            is_told = all(c in told and _is_current(told[c], situation) for c in step.channels)
+            channels = channels_of(step, situation.event, policy)
+            is_told = all(name in told and _is_current(told[name], situation) for name in channels)
             if began_us is not None and not is_acknowledged and not is_told:
                 # A step past its time waits for its hours.
                 times.append(max(began_us + step.after_us, next_minute_us(now_us) if step.hours else 0))
-        for channel in {channel for step in route.steps for channel in step.channels}:
+        for channel in {name for step in route.steps for name in channels_of(step, situation.event, policy)}:
             if channel in told and _is_current(told[channel], situation):
                 interval_us = policy.channels[channel].refresh_us
                 if not interval_us and not is_acknowledged:

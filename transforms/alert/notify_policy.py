@@ -55,7 +55,10 @@ class Match(msgspec.Struct, frozen=True):
 
 
 class Step(msgspec.Struct, frozen=True):
-    """Channels that are told `after_us` after the first ones were, unless somebody acknowledges."""
+    """Channels that are told `after_us` after the first ones were, unless somebody acknowledges.
+
+    `catalog|x` is the channel that the service catalog names, and x where that is none of the policy's.
+    """
 
     after_us: int
     channels: tuple[str, ...]
@@ -104,6 +107,16 @@ def matches(match: Match, event: AlertEvent) -> bool:
         and (not match.type or any(kind in match.type for kind in event.anomaly_types))
         and (not match.severity or event.severity in match.severity)
     )
+
+
+def channels_of(step: Step, event: AlertEvent, policy: Policy) -> list[str]:
+    """The channels of `step` for this alert, each once."""
+    found: dict[str, None] = {}
+    for name in step.channels:
+        catalog, bar, other = name.partition("|")
+        chosen = (event.channel if event.channel in policy.channels else other) if bar else catalog
+        found[chosen] = None
+    return list(found)
 
 
 def severity_rank(severity: AnomalySeverity) -> int:
