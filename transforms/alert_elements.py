@@ -54,9 +54,9 @@ SYSTEM_ACTOR: Final = "aiops"
 class Matcher(msgspec.Struct, frozen=True):
     """One condition of a silence, as in Alertmanager; `=~` is an RE2 expression that must match all of it."""
 
-    name: MatcherName
-    operator: MatcherOperator
-    value: str
+    name: Annotated[MatcherName, describe("What is compared; 'type' is the anomaly type.")]
+    operator: Annotated[MatcherOperator, describe("= and != compare texts, =~ and !~ take RE2.")]
+    value: Annotated[str, describe("Text, or an RE2 expression that must match all of the value.")]
 
 
 class AlertFinding(msgspec.Struct, frozen=True):
@@ -78,16 +78,18 @@ class AlertCommand(msgspec.Struct, frozen=True):
     Comes as JSON on a subscription of commands, which says whose tenant it is.
     """
 
-    command_id: str  # chosen by the sender; a copy of a command has no effect
-    tenant_id: str
-    action: AlertAction
-    actor: str
-    issued_at: Timestamp
-    alert_id: str = ""  # empty only for a silence by matchers, and for ending one
-    note: str = ""
-    matchers: list[Matcher] = []  # of a silence
-    until: Timestamp = 0  # end of a silence
-    silence_id: str = ""  # of the silence to expire
+    command_id: Annotated[str, describe("Chosen by the sender; a copy of a command has no effect.")]
+    tenant_id: Annotated[str, describe("Tenant of the alert; a subscription of another tenant refuses it.")]
+    action: Annotated[AlertAction, describe("What is to be done; escalate and repeat are for notifiers.")]
+    actor: Annotated[str, describe("Who wants it, for the audit: a handle or an address.")]
+    issued_at: Annotated[Timestamp, describe("When they said so.")]
+    alert_id: Annotated[
+        str, describe("Empty only for a silence by matchers, and for ending one by its silence_id.")
+    ] = ""
+    note: Annotated[str, describe("What they say of it; redacted before it is stored.")] = ""
+    matchers: Annotated[list[Matcher], describe("Of a silence: all of them must hold.")] = []
+    until: Annotated[Timestamp, describe("End of a silence; 0 for none.")] = 0
+    silence_id: Annotated[str, describe("Of the silence that expire_silence ends.")] = ""
 
 
 class AlertEvent(msgspec.Struct, frozen=True):
