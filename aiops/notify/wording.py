@@ -105,8 +105,8 @@ def time_text(us: int) -> str:
 
 
 def plain_body(wording: Wording) -> str:
-    """The parts as plain text."""
-    blocks = [wording.title, "\n".join(f"{name}: {value}" for name, value in wording.facts)]
+    """The parts as plain text, but for the title."""
+    blocks = ["\n".join(f"{name}: {value}" for name, value in wording.facts)]
     if wording.example:
         blocks.append(f"Evidence:\n    {wording.example}")
     if wording.advice:

@@ -41,4 +41,4 @@ def changes_situations(event: AlertEvent) -> bool:
 
     A silence by matchers has a life of its own in the same log, and what was rejected changed nothing.
     """
-    return event.alert_id != event.silence_id and event.event_type != "rejected"
+    return not event.matchers and event.event_type != "rejected"
