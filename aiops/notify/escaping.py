@@ -15,7 +15,7 @@ from aiops.text import one_line
 _SCHEME: Final = re.compile(r"\b([A-Za-z][A-Za-z0-9+.-]{0,20}):(?=//|\\\\)")
 _ACTIVE_SCHEME: Final = re.compile(r"\b(mailto|javascript|data|tel|vbscript):", re.IGNORECASE)
 _WWW: Final = re.compile(r"\bwww\.", re.IGNORECASE)
-_SPOKEN_TO: Final = re.compile(r"@(?=[A-Za-z0-9_])")
+_SPOKEN_TO: Final = re.compile(r"@(?=\S)")
 _ID: Final = re.compile(r"[0-9A-Za-z_-]{1,64}")
 _LOOKALIKES: Final = str.maketrans(
     {"<": "‹", ">": "›", "@": "＠", "`": "ˋ", "*": "∗", "[": "［", "]": "］", "~": "∼", "|": "¦", "\\": "＼"}
