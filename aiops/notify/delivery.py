@@ -83,6 +83,8 @@ class Delivery:
         if error.is_final:
             return True
         self._pause(error, now_us)
+        if not young:
+            return False
         self._outbox.postpone(young, self._paused_until_us, str(error), now_us)
         seconds = (self._paused_until_us - now_us) / MICROSECONDS
         self._say(f"{self.name}: {error}; trying again in {seconds:.0f} s ({len(young)} waiting)")
