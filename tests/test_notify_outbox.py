@@ -85,7 +85,7 @@ def outbox() -> Outbox:
 
 
 def test_what_was_planned_is_sent_after_a_kill_and_once(tmp_path: Path) -> None:
-    """The plan is in the file before anything is acknowledged; the next run sends it, and knows that it did."""
+    """The plan is in the file before anything is acknowledged; the next run sends it."""
     path = str(tmp_path / "state.sqlite")
     Notifier(RULES, Outbox(path), at(0)).take([opened()], at(0))  # killed here: never closed
     sender = Recorder()
@@ -101,7 +101,7 @@ def test_what_was_planned_is_sent_after_a_kill_and_once(tmp_path: Path) -> None:
 
 
 def test_whoever_is_killed_while_sending_sends_again(tmp_path: Path) -> None:
-    """A duplicate is better than a miss: what is not marked as sent is sent by the next run, with the same id."""
+    """A duplicate is better than a miss: the next run sends it, with the same id."""
 
     class Killed(BaseException):
         pass
@@ -126,7 +126,7 @@ def test_whoever_is_killed_while_sending_sends_again(tmp_path: Path) -> None:
 
 
 def test_repeats_and_ends_go_on_after_a_restart(tmp_path: Path) -> None:
-    """What was told when is in the file: the repeat comes in its time, and the end only to who knows of the beginning."""
+    """What was told is in the file: repeats come in time, ends only to who knows of the beginning."""
     path = str(tmp_path / "state.sqlite")
     Notifier(RULES, Outbox(path), at(0)).take([opened(), opened("a2"), resolved("a2")], at(0))
     outbox, sender = Outbox(path), Recorder()
@@ -288,7 +288,7 @@ def test_a_dead_letter_can_be_sent_again(outbox: Outbox) -> None:
 
 
 def test_beyond_its_rate_people_get_one_digest(outbox: Outbox) -> None:
-    """A storm of 200 alerts is as many messages as the rate allows: the worst alone, all others in the last."""
+    """A storm of 200 alerts makes as many messages as the rate allows, the last one a digest."""
     chat = SlackChannel(name="chat", url=KEY, rate=Rate(5, 60))
     severities = ["low", "medium", "high", "critical"]
     events = [opened(f"a{n:03d}", severity=severities[n % 4]) for n in range(200)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -100,7 +101,7 @@ class StoreFeed:
 class SubscriptionFeed:
     """Events of a subscription. A message is acknowledged once what follows from it is kept.
 
-    With `keeps_messages` all are given back, as a dry run must.
+    With `keeps_messages` all are given back at the end, as a dry run must.
     """
 
     def __init__(self, subscription: str, outbox: Outbox, say: Say, *, keeps_messages: bool = False) -> None:
@@ -112,6 +113,7 @@ class SubscriptionFeed:
         self._keeps_messages = keeps_messages
         self._client = pubsub_v1.SubscriberClient()
         self._pulled: list[str] = []
+        self._seen: set[str] = set()  # ids of messages that are kept: they come again meanwhile
         self._is_failing = False
         self.is_busy = False
         self.once_seconds = 2.0
@@ -141,6 +143,10 @@ class SubscriptionFeed:
     def _read(self, received: Any) -> AlertEvent | None:
         self._pulled.append(received.ack_id)
         message = received.message
+        if self._keeps_messages:
+            if message.message_id in self._seen:
+                return None
+            self._seen.add(message.message_id)
         try:
             return parse_event_message(message.data, message.attributes)
         except MessageError as error:
@@ -152,19 +158,25 @@ class SubscriptionFeed:
     def taken(self) -> None:
         from google.api_core import exceptions
 
-        ids, self._pulled = self._pulled, []
-        if not ids:
+        if self._keeps_messages or not self._pulled:
             return
+        ids, self._pulled = self._pulled, []
         request: dict[str, object] = {"subscription": self._subscription, "ack_ids": ids}
         try:
-            if self._keeps_messages:
-                self._client.modify_ack_deadline(request={**request, "ack_deadline_seconds": 0}, timeout=30)
-            else:
-                self._client.acknowledge(request=request, timeout=30)
+            self._client.acknowledge(request=request, timeout=30)
         except exceptions.GoogleAPICallError:
             self._say("Pub/Sub did not take the acknowledgment; the messages come again, and count once.")
 
     def close(self) -> None:
+        from google.api_core import exceptions
+
+        ids, self._pulled = self._pulled, []
+        for start in range(0, len(ids), _MESSAGES_PER_PULL):
+            request: dict[str, object] = {"subscription": self._subscription, "ack_deadline_seconds": 0}
+            request["ack_ids"] = ids[start : start + _MESSAGES_PER_PULL]
+            # Where it fails they come again by themselves, when their deadline is over.
+            with suppress(exceptions.GoogleAPICallError):
+                self._client.modify_ack_deadline(request=request, timeout=10)
         self._client.close()
 
 

@@ -17,7 +17,11 @@ from aiops.text import one_line
 MAX_RETRY_AFTER_SECONDS: Final = 3600
 _MAX_ANSWER_BYTES: Final = 4096
 _TRY_AGAIN: Final = frozenset({408, 409, 421, 423, 425, 429})
-_HEADERS: Final = {"User-Agent": "aiops-notify/1", "Content-Type": "application/json"}
+_HEADERS: Final = {
+    "User-Agent": "aiops-notify/1",
+    "Content-Type": "application/json",
+    "Accept-Encoding": "identity",
+}
 
 # Both write addresses of requests into the log, and an address may be the secret.
 for _name in ("httpx", "httpcore"):
@@ -58,7 +62,7 @@ class HttpPoster:
 def _read_some(response: httpx.Response, deadline: float) -> bytes:
     answer = b""
     try:
-        for piece in response.iter_bytes(1024):
+        for piece in response.iter_raw():  # as it comes: a slow one must not hold the channel
             answer += piece
             if len(answer) >= _MAX_ANSWER_BYTES or time.monotonic() > deadline:
                 break

@@ -37,17 +37,17 @@ def _alert(notice: Notice, severity: str, now_us: int, *, is_over: bool) -> dict
     event, wording = notice.event, word_notice(notice, clean_text)
     labels = {
         "alertname": "aiops",
-        "alert_id": event.alert_id,
-        "tenant": event.tenant_id,
-        "service": event.service,
-        "group": event.group_key,
+        "alert_id": clean_text(event.alert_id, 100),
+        "tenant": clean_text(event.tenant_id, 200),
+        "service": clean_text(event.service, 200),
+        "group": clean_text(event.group_key, 200),
         "severity": severity,
     }
     annotations = {
-        "summary": event.summary,
-        "types": ", ".join(event.anomaly_types),
-        "cause": event.root_cause,
-        "owner": event.owner,
+        "summary": clean_text(event.summary, 500),
+        "types": clean_text(", ".join(event.anomaly_types), 500),
+        "cause": clean_text(event.root_cause, 200),
+        "owner": clean_text(event.owner, 200),
         "evidence": wording.example,
         "what_to_do": "\n".join(wording.advice),
         "runbook_url": wording.link,
@@ -55,22 +55,16 @@ def _alert(notice: Notice, severity: str, now_us: int, *, is_over: bool) -> dict
     }
     starts_us = min(event.opened_at, now_us)
     return {
-        "labels": _filled(labels, 200),
-        "annotations": _filled(annotations, 2_000),
+        "labels": _filled(labels),
+        "annotations": _filled(annotations),
         "startsAt": _rfc3339(starts_us),
         "endsAt": _rfc3339(now_us if is_over else now_us + HOLDS_SECONDS * MICROSECONDS),
     }
 
 
-def _filled(texts: dict[str, str], limit: int) -> dict[str, str]:
-    """Alertmanager takes no empty labels. Line breaks are ours, those of texts are gone by now."""
-    cleaned = {
-        name: "\n".join(
-            clean_text(line, limit) if name != "runbook_url" else line for line in text.split("\n")
-        )
-        for name, text in texts.items()
-    }
-    return {name: text for name, text in cleaned.items() if text}
+def _filled(texts: dict[str, str]) -> dict[str, str]:
+    """Alertmanager takes no empty labels."""
+    return {name: text for name, text in texts.items() if text}
 
 
 def _rfc3339(us: int) -> str:

@@ -22,8 +22,9 @@ class AppriseSender:
     def send(self, notices: list[Notice], now_us: int) -> None:  # noqa: ARG002
         import apprise
 
-        # What it logs may hold addresses with secrets in them: all that is read of it is a number.
+        # What both log may hold addresses with secrets in them: all that is read of it is a number.
         logging.getLogger("apprise").propagate = False
+        logging.getLogger("urllib3").setLevel(logging.WARNING)
         wording = word_notices(notices, text_for_anywhere)
         service = apprise.Apprise()
         if not service.add(self._channel.url.reveal()):

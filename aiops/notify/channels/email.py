@@ -79,11 +79,10 @@ class EmailSender:
             raise SendError(text, is_final=True) from None
         except ssl.SSLCertVerificationError:
             raise SendError("the mail server's certificate cannot be trusted", is_final=False) from None
-        except TimeoutError:
-            text = f"no answer from the mail server within {channel.timeout_seconds} s"
-            raise SendError(text, is_final=False) from None
         except (OSError, smtplib.SMTPException) as error:
             text = f"the mail server cannot be reached, or broke off ({type(error).__name__})"
+            if isinstance(error, TimeoutError) or isinstance(error.__context__, TimeoutError):
+                text = f"no answer from the mail server within {channel.timeout_seconds} s"
             raise SendError(text, is_final=False) from None
         if refused:
             text = f"sent, but the mail server refused {', '.join(sorted(refused))}: check the addresses"
