@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 
 from aiops import show
+from aiops.alerts.command import app as alerts_app
 from aiops.baselines import app as baselines_app
 from aiops.catalog import app as catalog_app
 from aiops.notify.command import app as notify_app
@@ -38,6 +39,7 @@ def run(context: typer.Context) -> None:
 
 show.app.command("baselines")(show_baselines)
 app.add_typer(show.app, name="show", help="Show what a store holds.")
+app.add_typer(alerts_app, name="alerts", help="Look at alerts, and act on them.")
 app.command("report")(report)
 app.add_typer(rules_app, name="rules", help="Check rules, or try them on a store.")
 app.add_typer(baselines_app, name="baselines", help="Check a file on learned detection.")

@@ -22,7 +22,7 @@ CONTENT_TYPE: Final = "application/json"
 
 MAX_COMMAND_BYTES: Final = 64 * 1024
 MAX_NAME: Final = 200
-MAX_NOTE: Final = 4_000
+MAX_NOTE: Final = 2_000
 MAX_MATCHERS: Final = 20
 MAX_MATCHER_VALUE: Final = 1_000
 _MAX_PAYLOAD: Final = 4_000
@@ -31,9 +31,6 @@ _EARLIEST_US: Final = 946_684_800 * MICROSECONDS  # 2000
 _LATEST_US: Final = 7_258_118_400 * MICROSECONDS  # 2200
 _NOTIFIER_ACTIONS: Final = frozenset({"escalate", "repeat"})
 _PERSON: Final = re.compile(r"[\w.+-]{1,100}(@[\w.-]{1,100})?")
-_CONTROL: Final = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]"
-)
 _decoder = msgspec.json.Decoder(AlertCommand)
 
 
@@ -44,10 +41,10 @@ def command_message(command: AlertCommand) -> Message:
 
 
 def parse_command(data: bytes, tenant_id: str) -> AlertCommand:
-    """The command of a message on a subscription of `tenant_id`, bounded, with that tenant's name.
+    """The command of a message on a subscription of `tenant_id`, whose command it is where it names none.
 
-    Whether it is possible is for the book of alerts to say. Raises MessageError, whose text holds
-    nothing of the message, for what is no command at all, and for one that names another tenant.
+    Whether it is possible, and of this tenant, is for the book of alerts to say, which answers. Raises
+    MessageError, whose text holds nothing of the message, for what is no command at all.
     """
     if len(data) > MAX_COMMAND_BYTES:
         raise MessageError("too_large", f"more than {MAX_COMMAND_BYTES} bytes")
@@ -57,16 +54,16 @@ def parse_command(data: bytes, tenant_id: str) -> AlertCommand:
         raise MessageError("wrong_type", problem_path(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise MessageError("not_json", "the body is no JSON") from None
-    if command.tenant_id not in ("", tenant_id):
-        raise MessageError("other_tenant", "tenant_id is not the tenant of this subscription")
-    return bounded_command(msgspec.structs.replace(command, tenant_id=tenant_id))
+    check_command(command)
+    return command if command.tenant_id else msgspec.structs.replace(command, tenant_id=tenant_id)
 
 
-def bounded_command(command: AlertCommand) -> AlertCommand:
-    """`command` without control characters, its note cut; raises MessageError where it cannot be used."""
+def check_command(command: AlertCommand) -> None:
+    """Raises MessageError where `command` cannot be used at all."""
     for name, text in {
         "command_id": command.command_id,
         "actor": command.actor,
+        "tenant_id": command.tenant_id,
         "alert_id": command.alert_id,
         "silence_id": command.silence_id,
     }.items():
@@ -83,20 +80,17 @@ def bounded_command(command: AlertCommand) -> AlertCommand:
         raise MessageError("too_many_matchers", f"more than {MAX_MATCHERS}")
     if any(len(matcher.value) > MAX_MATCHER_VALUE for matcher in command.matchers):
         raise MessageError("too_large", f"a matcher is longer than {MAX_MATCHER_VALUE} characters")
-    matchers = [Matcher(one.name, one.operator, _visible(one.value)) for one in command.matchers]
-    return msgspec.structs.replace(command, note=_cut(_visible(command.note)), matchers=matchers)
 
 
-def redact_command(command: AlertCommand, redactor: Redactor) -> AlertCommand:
-    """`command` with its note and matchers redacted as log lines are.
+def redact_command(command: AlertCommand, tenant_id: str, redactor: Redactor) -> AlertCommand:
+    """`command` with its note and matchers redacted as log lines of `tenant_id` are, its note cut.
 
     The actor stays where it is a handle or an address: the audit needs to know who it was.
     """
-    tenant_id = command.tenant_id
     actor = command.actor.strip()
     return msgspec.structs.replace(
         command,
-        note=redactor.text(tenant_id, command.note),
+        note=_cut(redactor.text(tenant_id, command.note)),
         actor=actor if _PERSON.fullmatch(actor) else redactor.text(tenant_id, actor),
         matchers=[
             Matcher(one.name, one.operator, redactor.text(tenant_id, one.value)) for one in command.matchers
@@ -122,10 +116,6 @@ def refused_command(
         receive_minute=minute_us,
     )
     return redactor.dead_letter(letter)
-
-
-def _visible(text: str) -> str:
-    return _CONTROL.sub("\ufffd", text)
 
 
 def _cut(note: str) -> str:

@@ -1,22 +1,16 @@
-"""The log of alert events as it is stored: rows of the local store, and files of one event of JSON a line.
-
-No Beam here but for opening files: the commands of people read the log without the job.
-"""
+"""The log of alert events as it is stored: rows of the local store, and lines of JSON. No Beam here."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from typing import BinaryIO, Final
 
 import msgspec
-from apache_beam.io.filesystem import BeamIOError
-from apache_beam.io.filesystems import FileSystems
 
 from pipeline.duckdb_store import DuckDBStore, Row
 from pipeline.tables import struct_columns
 from transforms.alert_elements import AlertEvent
 
-MAX_LINE_BYTES: Final = 1 << 20
 PAST_DAYS: Final = 30
 """Alerts that are over, and whose last event is older than the newest by more, are not looked at again."""
 
@@ -26,11 +20,6 @@ _COLUMNS: Final = ", ".join(
     else f'"{column.name}"'
     for column in struct_columns(AlertEvent)
 )
-_decoder = msgspec.json.Decoder(AlertEvent)
-
-
-class AlertFileError(ValueError):
-    """A file of events that cannot be used; the text names file, line, cause and mend."""
 
 
 def stored_events(
@@ -81,37 +70,3 @@ def write_events(events: Iterable[AlertEvent], file: BinaryIO) -> int:
     lines = [msgspec.json.encode(event) + b"\n" for event in events]
     file.writelines(lines)
     return len(lines)
-
-
-def check_event_files(paths: Sequence[str]) -> int:
-    """How many events the files hold. Raises AlertFileError at the first wrong line."""
-    return sum(1 for path in paths for _ in read_events(path))
-
-
-def read_events(path: str) -> Iterator[AlertEvent]:
-    """The events of a file, local or gs://, compressed or not; a file without any is no mistake.
-
-    Raises AlertFileError.
-    """
-    try:
-        with FileSystems.open(path) as file:
-            number = 0
-            while line := file.readline(MAX_LINE_BYTES + 1):
-                number += 1
-                if line.strip():
-                    yield _read_line(line, path, number)
-    except (OSError, BeamIOError, EOFError) as error:
-        raise AlertFileError(
-            f"The alert events {path} cannot be read ({type(error).__name__}): check the path and the "
-            "permissions, or leave --alert_events out to begin without past alerts."
-        ) from error
-
-
-def _read_line(line: bytes, path: str, number: int) -> AlertEvent:
-    mend = "take the file as `aiops alerts export` wrote it"
-    if len(line) > MAX_LINE_BYTES:
-        raise AlertFileError(f"{path}, line {number}: it is longer than {MAX_LINE_BYTES:,} bytes: {mend}.")
-    try:
-        return _decoder.decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise AlertFileError(f"{path}, line {number}: it is no alert event in JSON: {mend}.") from None

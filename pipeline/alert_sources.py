@@ -12,7 +12,8 @@ import apache_beam as beam
 from apache_beam.io.gcp.pubsub import PubsubMessage, ReadFromPubSub
 
 from pipeline.alert_commands import parse_command, redact_command, refused_command
-from pipeline.alert_log import PAST_DAYS, AlertFileError, read_events, sort_events, stored_events
+from pipeline.alert_files import AlertFileError, read_events
+from pipeline.alert_log import PAST_DAYS, sort_events, stored_events
 from pipeline.alert_messages import MessageError
 from pipeline.duckdb_store import StoreError, acquire_store, release_store
 from transforms.alert_elements import AlertCommand, AlertEvent
@@ -25,6 +26,9 @@ _LOGGER = logging.getLogger(__name__)
 
 CommandMessage = tuple[str, bytes, int]
 """(tenant of the subscription, body, publish time in microseconds)"""
+
+TenantCommand = tuple[str, AlertCommand]
+"""(tenant of the subscription, command): the command may claim another tenant, which is answered there."""
 
 
 @dataclass(eq=False)
@@ -51,7 +55,7 @@ def _command_message(message: PubsubMessage, tenant_id: str) -> CommandMessage:
 
 @dataclass(eq=False)
 class ParseAlertCommands(beam.PTransform):
-    """CommandMessage → AlertCommand, redacted; the tag `dead_letters` has the DeadLetter of what is none."""
+    """CommandMessage → TenantCommand, redacted; the tag `dead_letters` has the DeadLetter of what is none."""
 
     redact: RedactSettings
 
@@ -60,7 +64,7 @@ class ParseAlertCommands(beam.PTransform):
 
     def expand(self, messages: beam.PCollection) -> beam.pvalue.DoOutputsTuple:
         parse = beam.ParDo(_ParseCommands(self.redact))
-        parse = parse.with_output_types(AlertCommand, **{DEAD_LETTERS: DeadLetter})
+        parse = parse.with_output_types(TenantCommand, **{DEAD_LETTERS: DeadLetter})
         return messages | "Parse" >> parse.with_outputs(DEAD_LETTERS, main="commands")
 
 
@@ -71,7 +75,7 @@ class _ParseCommands(beam.DoFn):
     def setup(self) -> None:
         self._redactor = Redactor(self._redact)
 
-    def process(self, message: CommandMessage) -> Iterator[AlertCommand | beam.pvalue.TaggedOutput]:
+    def process(self, message: CommandMessage) -> Iterator[TenantCommand | beam.pvalue.TaggedOutput]:
         tenant_id, data, published_us = message
         try:
             command = parse_command(data, tenant_id)
@@ -79,7 +83,7 @@ class _ParseCommands(beam.DoFn):
             letter = refused_command(data, tenant_id, error, published_us, self._redactor)
             yield beam.pvalue.TaggedOutput(DEAD_LETTERS, letter)
             return
-        yield redact_command(command, self._redactor)
+        yield tenant_id, redact_command(command, tenant_id, self._redactor)
 
 
 @dataclass(eq=False)

@@ -4,12 +4,19 @@ build the same graph.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import apache_beam as beam
 
+from pipeline.alert_sources import ParseAlertCommands
 from pipeline.sinks import MakeRows, MakeWindowRows
+from transforms.alert.catalog import EMPTY_CATALOG, ServiceCatalog
+from transforms.alert.settings import AlertSettings
+from transforms.alert.transform import ManageAlerts
 from transforms.coders import register_coders
+from transforms.correlate.settings import CorrelateSettings
+from transforms.correlate.transform import CorrelateAnomalies
 from transforms.detect.baselines.book import NO_BOOK, BaselineBook
 from transforms.detect.baselines.interface import MINUTE_US
 from transforms.detect.transform import DetectAnomalies, DetectMetricAnomalies, WatchServices
@@ -36,7 +43,10 @@ class GraphSettings:
     confidence_floor: float
     baselines: BaselineBook = NO_BOOK
     metrics: MetricSettings = field(default_factory=MetricSettings)
+    correlate: CorrelateSettings = field(default_factory=CorrelateSettings)
     snapshot_minutes: int = 60  # of event time between snapshots of what is learned; 0 for none
+    alerts: AlertSettings = field(default_factory=AlertSettings)
+    catalog: ServiceCatalog = EMPTY_CATALOG
 
 
 @dataclass(frozen=True)
@@ -44,6 +54,23 @@ class Outputs:
     """What the job finds, before it is written anywhere."""
 
     anomalies: beam.PCollection  # of Anomaly
+    rows: dict[str, beam.PCollection]  # of (table name, row), by what they come from
+    summaries: beam.PCollection | None = None  # of ((tenant, service), WindowSummary), of logs
+
+
+@dataclass(frozen=True)
+class Incidents:
+    """What the anomalies of a job become together."""
+
+    incidents: beam.PCollection  # of Incident
+    rows: dict[str, beam.PCollection]
+
+
+@dataclass(frozen=True)
+class AlertOutputs:
+    """What becomes of anomalies that somebody should know of."""
+
+    events: beam.PCollection  # of AlertEvent
     rows: dict[str, beam.PCollection]  # of (table name, row), by what they come from
 
 
@@ -81,6 +108,7 @@ def build_graph(
             "dead_letters": dead_letters | "DeadLetterRows" >> MakeRows("dead_letters"),
             "ledger": ledger | "LedgerRows" >> MakeRows("ledger"),
         },
+        summaries=summaries,
     )
 
 
@@ -107,3 +135,53 @@ def build_metrics_graph(root: beam.Pipeline, source: beam.PTransform, settings: 
             "metric_ledger": ledger | "MetricLedgerRows" >> MakeRows("ledger"),
         },
     )
+
+
+def build_incidents_graph(outputs: Sequence[Outputs], settings: GraphSettings) -> Incidents:
+    """Bring together what was found in logs and in metrics.
+
+    It waits for the slowest of them, so that no page stands behind it: an alert opens when its anomaly
+    comes, and hears of its incident later.
+    """
+    summaries = [found.summaries for found in outputs if found.summaries is not None]
+    correlate = CorrelateAnomalies(settings.correlate)
+    found = (tuple(summaries), tuple(output.anomalies for output in outputs)) | correlate
+    return Incidents(
+        found.incidents,
+        rows={
+            "incidents": found.incidents | "IncidentRows" >> MakeRows("incidents"),
+            "dependencies": found.dependencies | "DependencyRows" >> MakeRows("dependencies"),
+        },
+    )
+
+
+def build_alerts_graph(
+    root: beam.Pipeline,
+    anomalies: Sequence[beam.PCollection],
+    settings: GraphSettings,
+    incidents: beam.PCollection | None = None,
+    commands: beam.PTransform | None = None,
+    past_events: beam.PTransform | None = None,
+) -> AlertOutputs:
+    """Lead the alerts of all `anomalies`, of logs and of metrics, through their lives.
+
+    Here both meet, for the first time and the last: there is no event time in ManageAlerts, so that
+    neither metrics nor `incidents` nor commands hold an alert of logs back.
+    """
+    rows = {}
+    taken = None
+    if commands is not None:
+        messages = root | "ReadCommands" >> commands  # (tenant, body, publish time)
+        parsed = messages | ParseAlertCommands(settings.redact)  # (tenant, AlertCommand)
+        rows["command_dead_letters"] = parsed.dead_letters | "CommandDeadLetterRows" >> MakeRows(
+            "dead_letters"
+        )
+        taken = parsed.commands
+    past = root | "ReadPastAlerts" >> past_events if past_events is not None else None
+    events = (
+        anomalies
+        | "AllAnomalies" >> beam.Flatten()
+        | ManageAlerts(settings.alerts, settings.catalog, incidents, taken, past)
+    )
+    rows["alert_events"] = events | "AlertEventRows" >> MakeRows("alert_events")
+    return AlertOutputs(events, rows)

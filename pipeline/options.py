@@ -14,7 +14,7 @@ from typing import Annotated, Any, Final, Literal, NoReturn, get_args, get_origi
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from transforms.alert.settings import GROUP_LABELS
+from transforms.alert.settings import GROUP_LABELS, GroupLabel
 from transforms.elements import NANOSECONDS, SEVERITY_NUMBERS
 from transforms.parse.settings import ParseSettings
 
@@ -160,6 +160,13 @@ class Settings(BaseModel):
         description="Minutes of event time between snapshots of what is learned, in the table baselines; "
         "0 for none.",
     )
+    correlation_minutes: Annotated[int, DETECT] = Field(
+        default=15,
+        ge=1,
+        le=240,
+        description="Anomalies of one incident are at most this many minutes apart; without a further one "
+        "it is closed after them.",
+    )
     confidence_floor: Annotated[float, DETECT] = Field(
         default=0.7, ge=0, le=1, description="Anomalies below this confidence, 0 to 1, are kept, but marked."
     )
@@ -168,8 +175,8 @@ class Settings(BaseModel):
         description="YAML file (local or gs://) of services: owner, tier, channel, runbook, SLO. Read once, "
         "at the start; `aiops catalog check` explains it.",
     )
-    group_by: Annotated[list[str], ALERT] = Field(
-        default=["service"],
+    group_by: Annotated[tuple[GroupLabel, ...], ALERT] = Field(
+        default=("service",),
         description="What the anomalies of one alert have in common, comma-separated: service, type, "
         "endpoint, detector, pattern.",
     )
@@ -247,7 +254,7 @@ class Settings(BaseModel):
             raise ValueError(str(error).removeprefix("trusted_tenant_field ")) from None
         return path
 
-    @field_validator("group_by")
+    @field_validator("group_by", mode="before")
     @classmethod
     def _known_labels(cls, labels: list[str]) -> list[str]:
         unknown = next((label for label in labels if label not in GROUP_LABELS), None)
@@ -273,7 +280,7 @@ class Settings(BaseModel):
     def _topic_or_template(cls, topic: str) -> str:
         if topic and not _TOPIC.fullmatch(topic.replace("{tenant}", "tenant")):
             raise ValueError(
-                "must look like projects/P/topics/T, with their full names; {tenant} may stand in the last one"
+                "must look like projects/P/topics/T, with their full names; {tenant} may stand in the last"
             )
         if "{tenant}" in topic.rpartition("/")[0]:
             raise ValueError("must have {tenant} in the name of the topic, not in that of the project")
@@ -387,7 +394,7 @@ def make_parser(program: str) -> argparse.ArgumentParser:
         title = next(mark.group for mark in field.metadata if isinstance(mark, _In))
         group = groups.setdefault(title, None) or parser.add_argument_group(title)
         groups[title] = group
-        shown = ",".join(field.default) if isinstance(field.default, list) else field.default
+        shown = ",".join(field.default) if isinstance(field.default, list | tuple) else field.default
         default = f" Default: {shown}." if field.default not in ("", []) else ""
         group.add_argument(
             f"--{name}",
@@ -431,6 +438,7 @@ _METAVARS: Final = {
     "alert_topic": "TOPIC",
     "snapshot_minutes": "N",
     "confidence_floor": "X",
+    "correlation_minutes": "MINUTES",
     "store": "FILE",
     "anomaly_topic": "TOPIC",
 }

@@ -151,10 +151,12 @@ def _withdraw_waiting(turn: Turn, group_key: str, symptom: Symptom) -> None:
         return
     if group.symptoms[symptom.anomaly_id].revision >= symptom.revision:
         return
+    if group.more and len(group.symptoms) == 1:
+        return  # it stands for those of which only the number is known
     del group.symptoms[symptom.anomaly_id]
     left = {waiting.fingerprint for waiting in group.symptoms.values()}
     for name in [name for name in group.fingerprints if name not in left]:
         del group.fingerprints[name]
         turn.book.tracked -= 1
-    if not group.symptoms and not group.more:
+    if not group.symptoms:
         del turn.book.pending[group_key]

@@ -15,7 +15,7 @@ from transforms.alert.catalog import EMPTY_CATALOG, ServiceCatalog
 from transforms.alert.commands import end_silence, take_command
 from transforms.alert.fingerprint import Symptom, symptom_of
 from transforms.alert.incidents import link_incident, settle, take_incident
-from transforms.alert.lives import forget_resolved, open_group, quiet_at, resolve_alert
+from transforms.alert.lives import forget_resolved, open_group, resolve_alert
 from transforms.alert.rebuild import take_past
 from transforms.alert.settings import AlertSettings
 from transforms.alert.turn import Turn
@@ -79,13 +79,16 @@ def advance(
 
 
 def flush(
-    book: AlertBook, settings: AlertSettings, catalog: ServiceCatalog = EMPTY_CATALOG
+    book: AlertBook,
+    settings: AlertSettings,
+    catalog: ServiceCatalog = EMPTY_CATALOG,
+    now_us: int | None = None,
 ) -> list[AlertEvent]:
-    """The input has ended: what waits is told at its time. The end is never quiet."""
+    """The input has ended: what waits is told, at its time or at `now_us`. The end is never quiet."""
     events: list[AlertEvent] = []
     due = sorted(item for item in _all_due(book, settings) if item[1] in {_GROUP_WAIT, _UPDATE})
     for when, kind, name in due:
-        turn = Turn(book, when, settings, catalog, events)
+        turn = Turn(book, when if now_us is None else now_us, settings, catalog, events)
         _handle_due(turn, kind, name)
         settle(turn)
     book.due_hint = 0
@@ -109,14 +112,15 @@ def replay(
 
 
 def _all_due(book: AlertBook, settings: AlertSettings) -> Iterator[_Due]:
-    turn = Turn(book, 0, settings)
+    usual = settings.quiet_us(0)
     for silence in book.silences.values():
         yield silence.until, _SILENCE_END, silence.silence_id
     for group in book.pending.values():
         yield group.first_at + settings.group_wait_us, _GROUP_WAIT, group.group_key
     for alert in book.alerts.values():
         if alert.is_active:
-            yield quiet_at(turn, alert), _QUIET, alert.alert_id
+            quiet = settings.quiet_us(alert.doublings) if alert.doublings else usual
+            yield alert.active_at + quiet, _QUIET, alert.alert_id
             if alert.update_at:
                 yield alert.update_at, _UPDATE, alert.alert_id
 
