@@ -12,6 +12,7 @@ from aiops import show
 from aiops.alerts.command import app as alerts_app
 from aiops.baselines import app as baselines_app
 from aiops.catalog import app as catalog_app
+from aiops.notify.command import app as notify_app
 from aiops.report.command import report
 from aiops.rules import app as rules_app
 from aiops.show_baselines import baselines as show_baselines
@@ -47,6 +48,7 @@ app.command("report")(report)
 app.add_typer(rules_app, name="rules", help="Check rules, or try them on a store.")
 app.add_typer(baselines_app, name="baselines", help="Check a file on learned detection.")
 app.add_typer(catalog_app, name="catalog", help="Check a service catalog.")
+app.add_typer(notify_app, name="notify")
 app.command("warm-start")(warm_start)
 app.command("simulate")(simulate)
 
