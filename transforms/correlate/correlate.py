@@ -13,6 +13,7 @@ from transforms.correlate.life import (
     UPDATE_US,
     add_member,
     age_incident,
+    may_open,
     note_deploys,
     open_incident,
     withdraw_member,
@@ -126,9 +127,9 @@ class CorrelateTenant:
         groups = [group for group, _ in cluster]
         incident = _most_linked(groups, state)
         if incident is None:
-            sure = [a for group in groups for a in group.anomalies if not a.below_confidence_floor]
+            sure = [anomaly for group in groups for anomaly in group.anomalies if may_open(anomaly)]
             if not sure:
-                return  # too unsure to open an incident, and nothing that it belongs to
+                return  # not worth an incident, and nothing that it belongs to
             opener = min(sure, key=lambda anomaly: (anomaly.window_start, anomaly.anomaly_id))
             incident = open_incident(opener, groups[0].domain)
             state.incidents.append(incident)
