@@ -15,6 +15,8 @@ from transforms.alert.catalog import EMPTY_CATALOG, ServiceCatalog
 from transforms.alert.settings import AlertSettings
 from transforms.alert.transform import ManageAlerts
 from transforms.coders import register_coders
+from transforms.correlate.settings import CorrelateSettings
+from transforms.correlate.transform import CorrelateAnomalies
 from transforms.detect.baselines.book import NO_BOOK, BaselineBook
 from transforms.detect.baselines.interface import MINUTE_US
 from transforms.detect.transform import DetectAnomalies, DetectMetricAnomalies, WatchServices
@@ -41,6 +43,7 @@ class GraphSettings:
     confidence_floor: float
     baselines: BaselineBook = NO_BOOK
     metrics: MetricSettings = field(default_factory=MetricSettings)
+    correlate: CorrelateSettings = field(default_factory=CorrelateSettings)
     snapshot_minutes: int = 60  # of event time between snapshots of what is learned; 0 for none
     alerts: AlertSettings = field(default_factory=AlertSettings)
     catalog: ServiceCatalog = EMPTY_CATALOG
@@ -52,6 +55,15 @@ class Outputs:
 
     anomalies: beam.PCollection  # of Anomaly
     rows: dict[str, beam.PCollection]  # of (table name, row), by what they come from
+    summaries: beam.PCollection | None = None  # of ((tenant, service), WindowSummary), of logs
+
+
+@dataclass(frozen=True)
+class Incidents:
+    """What the anomalies of a job become together."""
+
+    incidents: beam.PCollection  # of Incident
+    rows: dict[str, beam.PCollection]
 
 
 @dataclass(frozen=True)
@@ -96,6 +108,7 @@ def build_graph(
             "dead_letters": dead_letters | "DeadLetterRows" >> MakeRows("dead_letters"),
             "ledger": ledger | "LedgerRows" >> MakeRows("ledger"),
         },
+        summaries=summaries,
     )
 
 
@@ -120,6 +133,24 @@ def build_metrics_graph(root: beam.Pipeline, source: beam.PTransform, settings: 
             "metric_anomalies": judged.metric_anomalies | "MetricAnomalyRows" >> MakeRows("anomalies"),
             "metric_dead_letters": dead_letters | "MetricDeadLetterRows" >> MakeRows("dead_letters"),
             "metric_ledger": ledger | "MetricLedgerRows" >> MakeRows("ledger"),
+        },
+    )
+
+
+def build_incidents_graph(outputs: Sequence[Outputs], settings: GraphSettings) -> Incidents:
+    """Bring together what was found in logs and in metrics.
+
+    It waits for the slowest of them, so that no page stands behind it: an alert opens when its anomaly
+    comes, and hears of its incident later.
+    """
+    summaries = [found.summaries for found in outputs if found.summaries is not None]
+    correlate = CorrelateAnomalies(settings.correlate)
+    found = (tuple(summaries), tuple(output.anomalies for output in outputs)) | correlate
+    return Incidents(
+        found.incidents,
+        rows={
+            "incidents": found.incidents | "IncidentRows" >> MakeRows("incidents"),
+            "dependencies": found.dependencies | "DependencyRows" >> MakeRows("dependencies"),
         },
     )
 

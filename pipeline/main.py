@@ -32,6 +32,7 @@ from pipeline.graph import (
     Outputs,
     build_alerts_graph,
     build_graph,
+    build_incidents_graph,
     build_metrics_graph,
 )
 from pipeline.options import OptionsError, Settings, parse_options
@@ -41,6 +42,7 @@ from pipeline.snapshot_files import ReadSnapshots, check_snapshots
 from pipeline.sources import END_TIME_ATTRIBUTE, InputError, ReadLogFiles, ReadLogMessages
 from pipeline.store import WriteToStore
 from transforms.alert.settings import AlertSettings
+from transforms.correlate.settings import CorrelateSettings
 from transforms.elements import NANOSECONDS, SEVERITY_NUMBERS
 from transforms.metrics.settings import MetricSettings
 from transforms.parse.settings import MeasuredField, ParseSettings
@@ -77,23 +79,26 @@ def run_job(settings: Settings, options: PipelineOptions) -> PipelineResult:
 def build_job(pipeline: beam.Pipeline, settings: Settings) -> None:
     """The graph of the job with the sources and sinks that `settings` name."""
     settings_of_stages = graph_settings(settings)
-    found: list[beam.PCollection] = []
+    found: list[Outputs] = []
     if settings.reads_logs:
         rules = WatchRules(settings.rules, streaming=settings.is_streaming)
         warm_start = make_warm_start(settings)
         outputs = build_graph(pipeline, make_source(settings), rules, settings_of_stages, warm_start)
         _write(outputs, settings, "PublishAnomalies")
-        found.append(outputs.anomalies)
+        found.append(outputs)
     if settings.reads_metrics:
         outputs = build_metrics_graph(pipeline, make_metrics_source(settings), settings_of_stages)
         _write(outputs, settings, "PublishMetricAnomalies")
-        found.append(outputs.anomalies)
+        found.append(outputs)
+    incidents = build_incidents_graph(found, settings_of_stages)
+    _write_rows(incidents.rows, settings)
     alerts = build_alerts_graph(
         pipeline,
-        found,
+        [outputs.anomalies for outputs in found],
         settings_of_stages,
-        commands=make_commands(settings),
-        past_events=make_past_alerts(settings),
+        incidents.incidents,
+        make_commands(settings),
+        make_past_alerts(settings),
     )
     _write_alerts(alerts, settings)
 
@@ -173,6 +178,7 @@ def graph_settings(settings: Settings) -> GraphSettings:
         summarize=SummarizeSettings(settings.window_seconds, drop_copies=settings.deduplicate == "exact"),
         confidence_floor=settings.confidence_floor,
         snapshot_minutes=settings.snapshot_minutes,
+        correlate=CorrelateSettings(within_minutes=settings.correlation_minutes),
         baselines=book,
         alerts=AlertSettings(
             group_by=settings.group_by,

@@ -160,6 +160,13 @@ class Settings(BaseModel):
         description="Minutes of event time between snapshots of what is learned, in the table baselines; "
         "0 for none.",
     )
+    correlation_minutes: Annotated[int, DETECT] = Field(
+        default=15,
+        ge=1,
+        le=240,
+        description="Anomalies of one incident are at most this many minutes apart; without a further one "
+        "it is closed after them.",
+    )
     confidence_floor: Annotated[float, DETECT] = Field(
         default=0.7, ge=0, le=1, description="Anomalies below this confidence, 0 to 1, are kept, but marked."
     )
@@ -431,6 +438,7 @@ _METAVARS: Final = {
     "alert_topic": "TOPIC",
     "snapshot_minutes": "N",
     "confidence_floor": "X",
+    "correlation_minutes": "MINUTES",
     "store": "FILE",
     "anomaly_topic": "TOPIC",
 }

@@ -199,7 +199,7 @@ def test_a_run_from_a_snapshot_finds_what_one_run_over_all_finds(
     histories, state = walk([start_from(snapshot), *next_day], TrackHistory(snapshot_us=5 * MINUTE_US))
     expected = two_days[0][DAY:]
     assert {finding.detector for _, found in findings_of(expected) for finding in found} == {
-        "level", "silence", "new_pattern",
+        "level", "silence", "new_pattern", "request_lines",
     }  # fmt: skip
     assert findings_of(histories) == findings_of(expected)
     assert [one.bands for one in histories] == [one.bands for one in expected]

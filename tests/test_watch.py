@@ -114,7 +114,14 @@ def learned() -> Callable[[], Service]:
 @pytest.mark.parametrize(
     ("changes", "found"),
     [
-        ({"bad": 0.3}, {("error_spike", "severity.ERROR"), ("unusual_pattern", "pattern.failed")}),
+        (
+            {"bad": 0.3},
+            {
+                ("error_spike", "severity.ERROR"),
+                ("unusual_pattern", "pattern.failed"),
+                ("unusual_pattern", "missing_lines"),
+            },
+        ),
         ({"rate": 4.0}, {("traffic_change", "lines")}),
         ({"rate": 0.2}, {("traffic_change", "lines")}),
         ({"slow": 4.0}, {("latency_increase", "endpoint_latency_ms.GET /cart")}),

@@ -23,17 +23,6 @@ CONFIG = SimulationConfig(seed=3, duration_seconds=300, tenants=1, rate=40.0, fa
 COLLECTED: list[tuple[str, bytes]] = []
 
 
-LEARNED = SimulationConfig(
-    seed=7,
-    duration_seconds=2700,
-    tenants=1,
-    services=4,
-    rate=40.0,
-    faults="traffic_surge@catalog+30m/4m,silence@cart+36m/6m,new_pattern@cart+25m/4m",
-)
-"""Time to learn, and a fault for each learned detector."""
-
-
 class FromBatches(beam.PTransform):
     def __init__(self, config: SimulationConfig) -> None:
         super().__init__()
@@ -85,15 +74,6 @@ def test_a_stream_gives_the_rows_that_a_file_gives() -> None:
     stream = rows_of(FromStream(CONFIG), BundleBasedDirectRunner(), streaming=True)
     assert {table for table, _ in bounded} == {"service_windows", "log_patterns", "anomalies", "ledger"}
     assert stream == bounded
-
-
-@pytest.mark.slow
-def test_a_stream_learns_what_a_file_teaches() -> None:
-    """Whatever learned detectors find, and the bands they expected, are the same, byte for byte."""
-    bounded = rows_of(FromBatches(LEARNED), FnApiRunner(), streaming=False)
-    rows = [msgspec.msgpack.decode(row) for table, row in bounded if table == "anomalies"]
-    assert {row["detector"] for row in rows} >= {"level", "silence", "new_pattern"}
-    assert rows_of(FromStream(LEARNED), BundleBasedDirectRunner(), streaming=True) == bounded
 
 
 def failing(number: int) -> bytes:

@@ -376,6 +376,7 @@ class WindowSummary(msgspec.Struct, array_like=True, gc=False):
     line_kinds: dict[bytes, LineKind] = {}  # what `distinct_lines` refer to
     merged_patterns: dict[str, str] = {}  # old pattern_id → the one it became part of; set by MergeShapes
     fields: dict[str, FieldStats] = {}  # numeric fields that an operator asked for, by name
+    spans: dict[str, dict[str, str]] = {}  # kept traces: span → its parent, or ""; see summarize/spans.py
     snapshot: bytes = b""  # no window at all, but what a warm start brings, as of `window_start_us`
 
 

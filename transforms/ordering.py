@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from itertools import groupby
+from operator import itemgetter
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import apache_beam as beam
 import msgspec
@@ -53,13 +55,23 @@ class OrderedStep(Protocol[S, V, O]):
         ...
 
 
+@runtime_checkable
+class EndsTimes(Protocol):
+    """An ordered step that also wants to know when it has seen all values of one timestamp."""
+
+    def end_time(self, state: Any, time_us: int) -> Iterable[Any]:
+        """Handle what the values of `time_us` have left in `state`."""
+        ...
+
+
 @dataclass(eq=False)
 class ProcessInOrder(beam.PTransform):
     """Hand each key's values to `step` in the order of event time, as the watermark passes.
 
     (key, V) in the global window → (key, output) with the value's timestamp. V is WindowSummary or
-    has its `window_start_us` and `pane_index`, which order values of one timestamp. Over bounded
-    input all values of a key are sorted and handled when the input ends.
+    has its `window_start_us` and `pane_index`, which order values of one timestamp, as does `tie` (text)
+    where a key may have several of one window. Over bounded input all values of a key are sorted and
+    handled when the input ends.
     """
 
     step: OrderedStep[Any, Any, Any]
@@ -83,8 +95,25 @@ class ProcessInOrder(beam.PTransform):
 
 
 def _in_order(timed: Iterable[tuple[int, Any]]) -> list[tuple[int, Any]]:
-    """(micros, value) sorted by time, window and pane."""
-    return sorted(timed, key=lambda item: (item[0], item[1].window_start_us, item[1].pane_index))
+    """(micros, value) sorted by time, window and pane, then by `tie`."""
+    return sorted(
+        timed,
+        key=lambda item: (item[0], item[1].window_start_us, item[1].pane_index, getattr(item[1], "tie", "")),
+    )
+
+
+def _handle_in_order(
+    step: OrderedStep[Any, Any, Any], memory: Any, timed: Iterable[tuple[int, Any]], handled_up_to: int | None
+) -> Iterator[tuple[int, Any]]:
+    """(micros, output) of all values, which are late where their time was handled before."""
+    for micros, values in groupby(_in_order(timed), key=itemgetter(0)):
+        for _, value in values:
+            is_late = value.pane_index > 0 or (handled_up_to is not None and micros <= handled_up_to)
+            for output in step.step(memory, value, is_late=is_late):
+                yield micros, output
+        if isinstance(step, EndsTimes):
+            for output in step.end_time(memory, micros):
+                yield micros, output
 
 
 # -------------------------------------------------------------------------------- bounded input
@@ -105,9 +134,8 @@ class _OrderAll(beam.DoFn):
     def process(self, element: tuple[Any, Iterable[tuple[int, Any]]]) -> Iterator[TimestampedValue]:
         key, timed = element
         memory = self._step.initial()
-        for micros, value in _in_order(timed):
-            for output in self._step.step(memory, value, is_late=value.pane_index > 0):
-                yield TimestampedValue((key, output), Timestamp(micros=micros))
+        for micros, output in _handle_in_order(self._step, memory, timed, None):
+            yield TimestampedValue((key, output), Timestamp(micros=micros))
 
 
 # -------------------------------------------------------------------------------------- streams
@@ -213,10 +241,9 @@ class _OrderCore:
         handled_up_to = handled.read()
         encoded_state = state.read()
         memory = self._step.initial() if encoded_state is None else self._state_coder.decode(encoded_state)
-        for micros, value in _in_order((micros, self._value_coder.decode(value)) for micros, value in ready):
-            is_late = value.pane_index > 0 or (handled_up_to is not None and micros <= handled_up_to)
-            for output in self._step.step(memory, value, is_late=is_late):
-                yield TimestampedValue((key, output), Timestamp(micros=micros))
+        values = ((micros, self._value_coder.decode(value)) for micros, value in ready)
+        for micros, output in _handle_in_order(self._step, memory, values, handled_up_to):
+            yield TimestampedValue((key, output), Timestamp(micros=micros))
         newest = max(micros for micros, _ in ready)
         handled.write(newest if handled_up_to is None else max(newest, handled_up_to))
         state.write(self._state_coder.encode(memory))

@@ -45,7 +45,6 @@ def note_symptom(turn: Turn, alert: AlertState, symptom: Symptom) -> bool:
     for pattern_id in symptom.pattern_ids:
         _add(alert.pattern_ids, pattern_id, MOST_PATTERNS)
     if alert.is_storm:
-        alert.summary = f"A storm: {alert.anomaly_count} anomalies beyond the open alerts of this tenant"
         return True
     return bool(symptom.fingerprint) and _note_finding(turn, alert, symptom)
 

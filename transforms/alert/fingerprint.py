@@ -17,6 +17,7 @@ STORM_SERVICE: Final = "_storm"
 MOST_PATTERNS: Final = 20
 MOST_TEXT: Final = 500
 _MOST_ACTIONS: Final = 5
+_RESERVED: Final = "%,="
 _PATTERN_TYPES: Final[frozenset[AnomalyType]] = frozenset({"new_pattern", "unusual_pattern"})
 
 
@@ -126,6 +127,10 @@ def symptom_of(anomaly: Anomaly, settings: AlertSettings) -> Symptom:
 
 def _quote(value: str) -> str:
     # Names come from whoever writes the logs: two groups must not share a key.
-    return "".join(
-        f"%{ord(letter):02X}" if letter in "%,=" or not letter.isprintable() else letter for letter in value
-    )
+    if value.isprintable() and not any(letter in value for letter in _RESERVED):
+        return value
+    return "".join(_quote_letter(letter) for letter in value)
+
+
+def _quote_letter(letter: str) -> str:
+    return f"%{ord(letter):02X}" if letter in _RESERVED or not letter.isprintable() else letter

@@ -65,9 +65,27 @@ def take_past(book: AlertBook, event: AlertEvent, now_us: int, settings: AlertSe
         _take_newer(book, alert, event, now_us, settings)
     _take_lists(alert, event, now_us, settings)
     book.tracked += _tracked(alert)
+    if book.tracked > settings.most_fingerprints:
+        _make_room(book, settings)
     newest = book.alerts.get(book.groups.get(alert.group_key, ""))
-    if newest is None or (newest.opened_at, newest.alert_id) < (alert.opened_at, alert.alert_id):
+    if newest is None or _standing(newest) < _standing(alert):
         book.groups[alert.group_key] = alert.alert_id
+
+
+def _make_room(book: AlertBook, settings: AlertSettings) -> None:
+    """The log has the findings that had to make way, too: they make way again, where there are most."""
+    alerts = [alert for alert in book.active_alerts() if not alert.is_storm]
+    while book.tracked > settings.most_fingerprints:
+        largest = max(alerts, key=lambda alert: (len(alert.findings), alert.alert_id))
+        if len(largest.findings) < 2:
+            return
+        del largest.findings[next(iter(largest.findings))]
+        book.tracked -= 1
+
+
+def _standing(alert: AlertState) -> tuple[bool, int, str]:
+    """Of a group's alerts the open one counts, else the newest."""
+    return alert.is_active, alert.opened_at, alert.alert_id
 
 
 def _tracked(alert: AlertState) -> int:

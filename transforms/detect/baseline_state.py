@@ -15,6 +15,7 @@ import zstandard
 
 from transforms.detect.baselines.level import LevelBank, find_damage
 from transforms.detect.baselines.observations import KINDS, split_signal
+from transforms.detect.request_lines import find_table_damage
 from transforms.detect.watch import ServiceBaselines
 from transforms.elements import SEVERITY_NUMBERS
 
@@ -97,6 +98,8 @@ def find_problem(memory: ServiceBaselines) -> str:
     """What in a decoded state would stop or poison a job, in a few words; "" for a sound one."""
     levels = memory.levels
     if problem := find_damage(levels):
+        return problem
+    if problem := find_table_damage(memory.request_lines):
         return problem
     signals = [split_signal(name) for name in (*levels.names, *memory.singles)]
     if any(

@@ -47,6 +47,8 @@ from transforms.detect.deviations import (
 )
 from transforms.detect.findings import Finding
 from transforms.detect.new_patterns import Emerged, NewPatternMemory, watch_new_patterns
+from transforms.detect.request_line_findings import report_request_lines
+from transforms.detect.request_lines import RequestLinesMemory
 from transforms.detect.signals import Band, WindowSignals
 from transforms.detect.silence import LEARNING_US, Silence, SilenceMemory, watch_silence
 from transforms.detect.singles import SingleState, detector_of, judge_single
@@ -81,6 +83,7 @@ class ServiceBaselines(msgspec.Struct, array_like=True, gc=False):
     day: int = -1
     book_version: str = ""
     deploys: DeployMemory = msgspec.field(default_factory=DeployMemory)
+    request_lines: RequestLinesMemory = msgspec.field(default_factory=RequestLinesMemory)
 
 
 def watch_window(
@@ -124,6 +127,7 @@ def watch_window(
     findings += _report_silence(memory, silence, summary, who)
     findings += _report_new_patterns(memory, summary, who)
     findings += _report_deploys(memory, summary, past, who)
+    findings += report_request_lines(memory.request_lines, summary, signal_policy(*who, "missing_lines"))
     return findings, _bands(bank.names, judged, observed[1])
 
 

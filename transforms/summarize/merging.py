@@ -7,7 +7,6 @@ what has too many names is coarsened to the first level at which the union fits.
 
 from __future__ import annotations
 
-from hashlib import blake2b
 from typing import Final
 
 import msgspec
@@ -26,6 +25,7 @@ from transforms.revisions import MAX_PATTERN_REVISIONS, MAX_REVISIONS, add_revis
 from transforms.sketches import merge_max, merge_sum
 from transforms.summarize.counting import add_requests
 from transforms.summarize.deduplicate import merge_line
+from transforms.summarize.spans import keep_spans, trace_hash
 
 _ENCODER: Final = msgspec.msgpack.Encoder()
 _DECODER: Final = msgspec.msgpack.Decoder(WindowSummary)
@@ -63,6 +63,7 @@ def merge_summaries(into: WindowSummary, other: WindowSummary) -> WindowSummary:
         counts[1] += duplicate
     for trace_id, error in other.traces.items():
         keep_trace(into.traces, trace_id, error)
+    keep_spans(into.spans, other.spans)
     into.deploys = sorted({*into.deploys, *other.deploys}, key=msgspec.structs.astuple)[:MAX_DEPLOYS]
     for identity, record in other.distinct_lines.items():
         merge_line(into.distinct_lines, identity, record)
@@ -162,11 +163,7 @@ def keep_trace(traces: dict[str, TraceError], trace_id: str, error: TraceError) 
     known = traces.get(trace_id)
     traces[trace_id] = error if known is None else min(known, error, key=msgspec.structs.astuple)
     if len(traces) > MAX_TRACES:
-        del traces[max(traces, key=_trace_hash)]
-
-
-def _trace_hash(trace_id: str) -> bytes:
-    return blake2b(trace_id.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+        del traces[max(traces, key=trace_hash)]
 
 
 def fit(summary: WindowSummary) -> WindowSummary:

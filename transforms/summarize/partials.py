@@ -24,6 +24,7 @@ from transforms.sketches import distinct_add
 from transforms.summarize.counting import count_lines, is_error
 from transforms.summarize.deduplicate import list_lines
 from transforms.summarize.merging import add_pattern, empty_summary, fit, keep_trace
+from transforms.summarize.spans import spans_of
 
 MAX_EXAMPLE_CHARACTERS: Final = 500
 
@@ -90,7 +91,10 @@ def _add_kind(summary: WindowSummary, kind: LineKind, entries: list[LogEntry], *
     if is_error(kind):
         for entry in entries:
             if entry.trace_id:
-                error = TraceError(entry.event_time_ns // 1000, kind.shape_id, entry.span_id)
+                # Some platforms write a request's record with its start as the time, some with its end.
+                # Either way, with its latency added, a caller fails after what it called.
+                failed_us = entry.event_time_ns // 1000 + max(0, entry.latency_us)
+                error = TraceError(failed_us, kind.shape_id, entry.span_id)
                 keep_trace(summary.traces, entry.trace_id, error)
 
 
@@ -104,6 +108,7 @@ def _keep_samples(summary: WindowSummary, entries: list[LogEntry]) -> None:
         values.discard("")
         for value in values:
             distinct_add(registers, value)
+    summary.spans = spans_of(entries)
     summary.deploys = sorted(
         {
             DeployEvent(entry.event_time_ns // 1000, entry.method_name, entry.deploy, entry.principal)

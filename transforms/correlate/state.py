@@ -1,0 +1,59 @@
+"""All that correlation keeps of one tenant. Pure; every part is bounded."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from transforms.correlate.clues import ServiceFacts
+from transforms.correlate.services import Growth, OwnLatency
+from transforms.correlate.symptoms import Symptoms
+from transforms.correlate.topology import Topology
+from transforms.correlate.traces import FailingTraces
+from transforms.elements import Anomaly, AnomalySeverity
+from transforms.incident_elements import IncidentAnomaly, IncidentStatus, NearbyDeploy
+
+MAX_MEMBERS: Final = 200
+"""Anomalies that an incident lists; beyond it they are counted."""
+
+MAX_SERVICES: Final = 200
+"""Services that an incident tells apart."""
+
+
+class IncidentState(msgspec.Struct):
+    """An incident that still takes anomalies."""
+
+    incident_id: str
+    domain: str  # "" for operations; what is kept apart has a name, see linking.py
+    opened_us: int
+    started_us: int
+    last_us: int  # end of its newest anomalous window
+    updated_us: int
+    revision: int = 0
+    status: IncidentStatus = "open"
+    severity: AnomalySeverity = "low"
+    members: list[IncidentAnomaly] = []
+    count: int = 0
+    joins: dict[str, float] = {}  # service → strength of what joined it, 0 to 1
+    symptoms: dict[str, Symptoms] = {}
+    growth: dict[str, Growth] = {}  # own latencies that grew while it lasts
+    deploys: list[NearbyDeploy] = []
+
+
+class TenantMemory(msgspec.Struct):
+    """State of one tenant. `facts` and `anomalies` are those of the timestamp under way."""
+
+    tenant_id: str = ""
+    now_us: int = -1  # end of the newest window
+    window_us: int = 0
+    topology: Topology = msgspec.field(default_factory=Topology)
+    own: dict[str, OwnLatency] = {}
+    grown: dict[str, Growth] = {}  # services whose own latency grew in the newest window
+    seen_us: dict[str, int] = {}  # service → its newest window
+    traces: FailingTraces = msgspec.field(default_factory=FailingTraces)
+    deploys: list[NearbyDeploy] = []
+    incidents: list[IncidentState] = []
+    facts: dict[str, ServiceFacts] = {}
+    facts_start_us: int = -1
+    anomalies: list[Anomaly] = []
