@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from aiops.notify.notices import Notice
@@ -19,8 +19,16 @@ _FORGET_EVERY_US: Final = 3600 * MICROSECONDS
 class Notifier:
     """Alerts that live are in memory, all others in the outbox's file."""
 
-    def __init__(self, policy: Policy, outbox: Outbox, now_us: int) -> None:
+    def __init__(
+        self,
+        policy: Policy,
+        outbox: Outbox,
+        now_us: int,
+        answer: Callable[[str], str] = lambda _: "",
+    ) -> None:
+        """`answer` gives the options of `aiops alerts` that reach the alerts of a tenant."""
         self._policy = policy
+        self._answer = answer
         self._outbox = outbox
         self._living = {memory.situation.event.alert_id: memory for memory in outbox.living()}
         self._forgot_us = now_us
@@ -63,7 +71,8 @@ class Notifier:
     def _plan(self, memory: Memory, now_us: int) -> None:
         plan = next_actions(memory.situation, memory.told, self._policy, now_us)
         memory.told, memory.due_us = plan.told, plan.due_us
-        notices = [_notice(action, memory.situation, now_us) for action in plan.actions]
+        answer = self._answer(memory.situation.event.tenant_id)
+        notices = [_notice(action, memory.situation, now_us, answer) for action in plan.actions]
         self._outbox.commit(memory, notices, plan.commands, now_us)
         alert_id = memory.situation.event.alert_id
         if memory.is_over:
@@ -72,7 +81,7 @@ class Notifier:
             self._living[alert_id] = memory
 
 
-def _notice(action: Action, situation: Situation, now_us: int) -> Notice:
+def _notice(action: Action, situation: Situation, now_us: int, answer: str) -> Notice:
     return Notice(
         notice_id=action.notice_id,
         channel=action.channel,
@@ -83,4 +92,5 @@ def _notice(action: Action, situation: Situation, now_us: int) -> Notice:
         step=action.step,
         count=action.count,
         severity_before=action.severity_before,
+        answer=answer,
     )
