@@ -49,14 +49,17 @@ class Notifier:
                 continue
             memory.situation = situation
             changed[event.alert_id] = memory
-        for memory in changed.values():
-            self._plan(memory, now_us)
+        with self._outbox.transaction():
+            for memory in changed.values():
+                self._plan(memory, now_us)
 
     def tick(self, now_us: int) -> None:
         """Plan what is due by time alone."""
-        for memory in [one for one in self._living.values() if one.due_us is not None]:
-            if memory.due_us is not None and memory.due_us <= now_us:
-                self._plan(memory, now_us)
+        due = [one for one in self._living.values() if one.due_us is not None and one.due_us <= now_us]
+        if due:
+            with self._outbox.transaction():
+                for memory in due:
+                    self._plan(memory, now_us)
         if now_us - self._forgot_us >= _FORGET_EVERY_US:
             self._forgot_us = now_us
             self._outbox.forget_old(now_us)
