@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from typing import Any
 
 import apache_beam as beam
@@ -10,21 +9,9 @@ import pytest
 from apache_beam.runners.direct.direct_runner import BundleBasedDirectRunner
 from apache_beam.transforms.timeutil import TimeDomain
 from apache_beam.transforms.userstate import get_dofn_specs
-from apache_beam.transforms.window import FixedWindows
 
-from pipeline.graph import build_alerts_graph, build_graph, build_metrics_graph
-from pipeline.main import (
-    build_job,
-    graph_settings,
-    make_commands,
-    make_metrics_source,
-    make_past_alerts,
-    make_source,
-)
-from pipeline.options import Settings, parse_options
-from pipeline.rules_source import WatchRules
-from transforms.elements import Anomaly
-from transforms.incident_elements import Incident
+from pipeline.main import build_job
+from pipeline.options import parse_options
 
 EVERYTHING = [
     *("--input_subscription", "projects/acme-prod/subscriptions/logs"),
@@ -35,35 +22,6 @@ EVERYTHING = [
 ]
 SLOW = {"ReadMetrics", "ReadCommands", "CorrelateAnomalies", "AnalyzeWithGemini"}
 """What no page may wait for."""
-
-
-class Correlated(beam.PTransform):
-    """Stands for all that takes event time over logs and metrics: incidents of 15 minutes."""
-
-    def expand(self, anomalies: Any) -> Any:
-        return (
-            anomalies
-            | beam.WindowInto(FixedWindows(900))
-            | beam.Map(lambda anomaly: (anomaly.tenant_id, anomaly))
-            | beam.GroupByKey()
-            | beam.FlatMap(no_incidents).with_output_types(Incident)
-        )
-
-
-def no_incidents(element: tuple[str, Iterable[Anomaly]]) -> Iterator[Incident]:
-    yield from ()
-
-
-def build_with_incidents(pipeline: beam.Pipeline, settings: Settings) -> None:
-    stages = graph_settings(settings)
-    rules = WatchRules(settings.rules, streaming=True)
-    logs = build_graph(pipeline, make_source(settings), rules, stages).anomalies
-    metrics = build_metrics_graph(pipeline, make_metrics_source(settings), stages).anomalies
-    both = (logs, metrics) | "CorrelateAnomaliesOfBoth" >> beam.Flatten()
-    incidents = both | "CorrelateAnomalies" >> Correlated()
-    build_alerts_graph(
-        pipeline, [logs, metrics], stages, incidents, make_commands(settings), make_past_alerts(settings)
-    )
 
 
 class Graph:
@@ -85,7 +43,7 @@ class Graph:
         (found,) = [node for node in self.steps if node.full_label.endswith(ending)]
         return found
 
-    def before(self, node: Any, *, side: bool = True) -> list[Any]:
+    def before(self, node: Any) -> list[Any]:
         """`node` and all steps that feed it, by side inputs as well."""
         found: dict[str, Any] = {}
         waiting = [node]
@@ -94,7 +52,7 @@ class Graph:
             if node.full_label in found:
                 continue
             found[node.full_label] = node
-            inputs = [*node.inputs, *(given.pvalue for given in node.side_inputs if side)]
+            inputs = [*node.inputs, *(given.pvalue for given in node.side_inputs)]
             waiting += [self.maker[value] for value in inputs if value in self.maker]
         return list(found.values())
 
@@ -121,34 +79,31 @@ def timers_of(node: Any) -> dict[str, str]:
     return {timer.name.removeprefix("ts-"): timer.time_domain for timer in timers}
 
 
-@pytest.fixture(params=["--alert_topic", "--alert_topic_per_tenant", "incidents"])
+@pytest.fixture(params=["alerts", "alerts-{tenant}"])
 def graph(request: pytest.FixtureRequest, tmp_path: Any) -> Graph:
-    """The whole job over streams: with one topic, with one a tenant, and with incidents."""
+    """The whole job over streams: with one topic, and with one a tenant."""
     (tmp_path / "past.ndjson").touch()
-    name = "alerts-{tenant}" if "tenant" in request.param else "alerts"
     settings, options = parse_options(
         [
             *EVERYTHING,
-            *("--alert_topic", f"projects/acme-prod/topics/{name}"),
+            *("--alert_topic", f"projects/acme-prod/topics/{request.param}"),
             *("--alert_events", str(tmp_path / "past.ndjson")),
         ]
     )
     pipeline = beam.Pipeline(runner=BundleBasedDirectRunner(), options=options)
-    if request.param == "incidents":
-        build_with_incidents(pipeline, settings)
-    else:
-        build_job(pipeline, settings)
+    build_job(pipeline, settings)
     return Graph(pipeline)
 
 
-def test_logs_and_metrics_meet_in_alerts_only(graph: Graph) -> None:
-    """Until ManageAlerts no step of one path is fed by the other; incidents may wait for both."""
-    meeting = graph.step("AllAnomalies")
-    late = {step.full_label for step in graph.after(meeting)} | {meeting.full_label}
-    fed_by = set()
-    for step in graph.steps:
-        if step.full_label not in late and not step.full_label.startswith(("Correlate", "ManageAlerts")):
-            fed_by.add(frozenset(graph.sources(step) & {"ReadLogs", "ReadMetrics"}))
+def test_logs_and_metrics_meet_in_alerts_and_incidents_only(graph: Graph) -> None:
+    """Until ManageAlerts no step of one path is fed by the other, but for incidents, which wait for both."""
+    meeting = [graph.step("AllAnomalies"), graph.step("CorrelateAnomalies/Together")]
+    late = {step.full_label for first in meeting for step in (first, *graph.after(first))}
+    fed_by = {
+        frozenset(graph.sources(step) & {"ReadLogs", "ReadMetrics"})
+        for step in graph.steps
+        if step.full_label not in late
+    }
     assert fed_by == {frozenset(), frozenset({"ReadLogs"}), frozenset({"ReadMetrics"})}
 
 
@@ -164,10 +119,8 @@ def test_a_flatten_is_all_that_stands_between_anomalies_and_alerts(graph: Graph)
 def test_nothing_slow_stands_before_a_page(graph: Graph) -> None:
     """Walking back from what opens alerts along its anomalies: whatever waits, waits for one source."""
     waiting = [step for step in graph.before(graph.step("CombineBundle")) if waits_for_event_time(step)]
-    assert waiting
-    for step in waiting:
-        sources = graph.sources(step)
-        assert not (sources & SLOW if "ReadLogs" in sources else sources & (SLOW - {"ReadMetrics"})), step
+    fed_by = {frozenset(graph.sources(step) & {"ReadLogs", *SLOW}) for step in waiting}
+    assert fed_by == {frozenset({"ReadLogs"}), frozenset({"ReadMetrics"})}
 
 
 def test_what_opens_alerts_waits_for_nothing_itself(graph: Graph) -> None:
@@ -192,11 +145,17 @@ def test_nothing_slow_stands_between_an_alert_and_its_message(graph: Graph) -> N
 
 
 def test_the_walk_knows_what_waits(graph: Graph) -> None:
-    """Windows, ordered steps and incidents are seen as steps that wait: the other tests can fail."""
+    """Windows and ordered steps are seen as steps that wait, and incidents lead to alerts: tests can fail."""
     waiting = {step.full_label for step in graph.steps if waits_for_event_time(step)}
-    for part in ("SummarizeWindows", "MergeShapes", "WatchServices", "SummarizeMetrics"):
+    for part in (
+        "SummarizeWindows",
+        "MergeShapes",
+        "WatchServices",
+        "SummarizeMetrics",
+        "CorrelateAnomalies",
+    ):
         assert any(label.startswith(part) for label in waiting), part
-    for step in graph.steps:
-        if step.full_label.startswith("CorrelateAnomalies/GroupByKey"):
-            assert graph.sources(step) >= {"ReadLogs", "ReadMetrics"}
-            assert step in graph.before(graph.step("Manage"))
+    incidents = graph.step("CorrelateTenant/Order")
+    assert graph.sources(incidents) >= {"ReadLogs", "ReadMetrics"}
+    assert incidents in graph.before(graph.step("Manage"))
+    assert incidents not in graph.before(graph.step("CombineBundle"))
