@@ -450,8 +450,10 @@ def test_a_file_that_is_no_state_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(StateError, match="no state of `aiops notify`; name another file"):
         Outbox(str(path))
     assert path.read_text().startswith("not a database")
-    with pytest.raises(StateError, match="make its folder"):
+    with pytest.raises(StateError, match="cannot be opened: No such file"):
         Outbox(str(tmp_path / "no" / "state.sqlite"))
+    Outbox(str(tmp_path / "new.sqlite"))
+    assert (tmp_path / "new.sqlite").stat().st_mode & 0o077 == 0
 
 
 def test_notices_survive_the_file_as_they_are(outbox: Outbox) -> None:
