@@ -173,8 +173,8 @@ def _links(
         yield Link(SHARED_TRACES, f"{mine} and {service} fail in {shared} common {traces}")
     if group.patterns & patterns:
         yield Link(SHARED_PATTERN, f"{mine} and {service} log the same pattern")
-    rolled_out = {deploy.what for deploy in memory.deploys if deploy.service == service} - {service, ""}
-    if rolled_out & {deploy.what for deploy in memory.deploys if deploy.service == mine}:
+    rolled_out = memory.rolled_out.get(service, set()) & memory.rolled_out.get(mine, set())
+    if rolled_out - {service, mine, ""}:
         yield Link(SHARED_REVISION, f"the same was rolled out to {mine} and {service}")
     if spreads:
         yield from _calls(mine, service, memory)
@@ -194,6 +194,6 @@ def _two_steps(mine: str, service: str, memory: TenantMemory) -> Iterator[Link]:
     """A service in between that shows nothing itself; two that are called by the same one share nothing."""
     topology = memory.topology
     for first, last in ((mine, service), (service, mine)):
-        if between := sorted(set(topology.callees(first)) & set(topology.callers(last))):
-            yield Link(TWO_STEPS, f"{first} calls {last} through {between[0]}")
+        if between := topology.callees(first) & topology.callers(last):
+            yield Link(TWO_STEPS, f"{first} calls {last} through {min(between)}")
             return
