@@ -24,6 +24,8 @@ from transforms.redact.redactor import Redactor
 
 ID_CHARACTERS = 32
 _SHOWN_MATCHES = 5
+_FOREVER_SECONDS = 200 * 366 * 86_400
+"""A store forgets nothing: what a file of last year showed can be judged today."""
 
 
 class ActionError(Exception):
@@ -87,7 +89,7 @@ def apply_to_store(path: str, command: AlertCommand, redactor: Redactor, clock_u
 
 
 def _events_of(past: Sequence[AlertEvent], command: AlertCommand, clock_us: int) -> list[AlertEvent]:
-    settings = AlertSettings()
+    settings = AlertSettings(keep_resolved_seconds=_FOREVER_SECONDS, most_resolved=len(past) + 1)
     book = rebuild_book(command.tenant_id, past, clock_us, settings)
     events = apply(book, command, clock_us, settings)
     # The catalog is the job's: what it said last still holds.
