@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import socket
 import ssl
 import subprocess
 from collections.abc import Iterator
@@ -15,7 +17,7 @@ import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 from alert_events import START_US, alert_event
-from conftest import free_port
+from conftest import free_port, unavailable
 
 from aiops.notify.channel_models import EmailChannel, MailSecurity
 from aiops.notify.channels.email import EmailSender
@@ -73,6 +75,8 @@ def plain(inbox: Inbox) -> Iterator[int]:
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Key and certificate of localhost, in one file."""
+    if shutil.which("openssl") is None:
+        unavailable("a certificate for the mail server of this test needs openssl")
     path = tmp_path_factory.mktemp("tls") / "both.pem"
     key, crt = path.with_suffix(".key"), path.with_suffix(".crt")
     command = [
@@ -173,8 +177,6 @@ def test_addresses_that_are_refused_are_named(plain: int, inbox: Inbox) -> None:
 def test_a_mail_server_that_is_away_is_tried_again(plain: int) -> None:
     """No server, one that says nothing, and one that is no mail server."""
     assert not failure_of(channel(free_port())).is_final
-    import socket
-
     with socket.create_server(("127.0.0.1", 0)) as silent:
         error = failure_of(channel(silent.getsockname()[1]))
         assert (str(error), error.is_final) == ("no answer from the mail server within 2 s", False)

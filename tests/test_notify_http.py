@@ -7,6 +7,7 @@ import hmac
 import json
 import logging
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -131,8 +132,6 @@ def test_a_server_that_drips_its_answer_does_not_hold_the_channel(server: HttpSe
                 time.sleep(0.2)
         except OSError:
             connection.close()
-
-    import threading
 
     threading.Thread(target=drip, daemon=True).start()
     port = listener.getsockname()[1]

@@ -9,6 +9,8 @@ from typing import Any
 import msgspec
 import pytest
 from alert_events import MINUTE_US, START_US, alert_event
+from hypothesis import given
+from hypothesis import strategies as st
 
 from aiops.notify.channel_models import (
     AlertmanagerChannel,
@@ -36,6 +38,10 @@ RULES = Policy(
     (Route("all", (Step(0, ("chat",)),), repeat_us=HOUR_US),),
     {"chat": ChannelTraits(), "mail": ChannelTraits(), "pager": ChannelTraits(keeps_state=True)},
 )
+
+
+class Killed(BaseException):
+    """The process ends here."""
 
 
 class Recorder:
@@ -102,27 +108,80 @@ def test_what_was_planned_is_sent_after_a_kill_and_once(tmp_path: Path) -> None:
 
 def test_whoever_is_killed_while_sending_sends_again(tmp_path: Path) -> None:
     """A duplicate is better than a miss: the next run sends it, with the same id."""
-
-    class Killed(BaseException):
-        pass
-
-    class Dies(Recorder):
-        def send(self, notices: list[Notice], now_us: int) -> None:
-            ids.append(notices[0].notice_id)
-            super().send(notices, now_us)
-            raise Killed
-
-    ids: list[str] = []
     path = str(tmp_path / "state.sqlite")
-    first, sender = Outbox(path), Dies()
+    first, sender = Outbox(path), DiesAfter(1)
     Notifier(RULES, first, at(0)).take([opened()], at(0))
     with pytest.raises(Killed):
         delivery(first, sender)[0].send_due(at(0))
-    again = Recorder()
-    second = Outbox(path)
+    second, again = Outbox(path), DiesAfter(99)
     delivery(second, again)[0].send_due(at(1))
-    assert again.messages == [["a1 opened"]]
-    assert ids == [row[0] for row in second.rows("SELECT notice_id FROM notices WHERE status = 'sent'")]
+    assert sender.ids == again.ids
+    assert second.next_due_us("chat") is None
+
+
+class DiesAfter(Recorder):
+    """Takes so many messages, and ends the process with the last one, after it was sent."""
+
+    def __init__(self, messages: int) -> None:
+        super().__init__()
+        self.ids: list[str] = []
+        self.left = messages
+
+    def send(self, notices: list[Notice], now_us: int) -> None:
+        super().send(notices, now_us)
+        self.ids += [notice.notice_id for notice in notices]
+        self.left -= 1
+        if self.left <= 0:
+            raise Killed
+
+
+LIFE = [
+    opened("a1"),
+    opened("a2", severity="critical"),
+    alert_event(1, "updated", alert_id="a1", fingerprints=["f2"]),
+    resolved("a2"),
+    alert_event(2, "escalated", alert_id="a1", severity="critical"),
+    alert_event(2, "reopened", alert_id="a2"),
+    resolved("a1", 3),
+]
+
+
+@given(
+    st.lists(st.integers(1, 3), min_size=1, max_size=8),
+    st.lists(st.booleans(), min_size=len(LIFE), max_size=len(LIFE)),
+)
+def test_wherever_it_is_killed_nothing_is_missed_and_little_is_told_twice(
+    deaths: list[int], forgets: list[bool]
+) -> None:
+    """At any message, before or after an acknowledgment: copies only of what was on its way."""
+    undisturbed = DiesAfter(10**9)
+    outbox = Outbox(":memory:")
+    notifier = Notifier(RULES, outbox, at(0))
+    for minute, event in enumerate(LIFE):
+        notifier.take([event], at(minute))
+        delivery(outbox, undisturbed)[0].send_due(at(minute))
+
+    outbox, ids, killed = Outbox(":memory:"), [], 0
+    sender, lives = DiesAfter(deaths[0]), iter(deaths[1:])
+    notifier = Notifier(RULES, outbox, at(0))
+    for minute, event in enumerate(LIFE):
+        notifier.take([event], at(minute))
+        if forgets[minute]:  # killed before the acknowledgment: it comes again
+            notifier = Notifier(RULES, outbox, at(minute))
+            notifier.take([event], at(minute))
+        while True:
+            try:
+                delivery(outbox, sender)[0].send_due(at(minute))
+                break
+            except Killed:
+                killed += 1
+                ids += sender.ids
+                sender = DiesAfter(next(lives, 10**9))
+                notifier = Notifier(RULES, outbox, at(minute))
+                notifier.tick(at(minute))
+    ids += sender.ids
+    assert set(ids) == set(undisturbed.ids)
+    assert len(ids) <= len(undisturbed.ids) + killed
 
 
 def test_repeats_and_ends_go_on_after_a_restart(tmp_path: Path) -> None:
@@ -391,8 +450,10 @@ def test_a_file_that_is_no_state_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(StateError, match="no state of `aiops notify`; name another file"):
         Outbox(str(path))
     assert path.read_text().startswith("not a database")
-    with pytest.raises(StateError, match="make its folder"):
+    with pytest.raises(StateError, match="cannot be opened: No such file"):
         Outbox(str(tmp_path / "no" / "state.sqlite"))
+    Outbox(str(tmp_path / "new.sqlite"))
+    assert (tmp_path / "new.sqlite").stat().st_mode & 0o077 == 0
 
 
 def test_notices_survive_the_file_as_they_are(outbox: Outbox) -> None:

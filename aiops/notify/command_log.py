@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, Protocol
 
-from pipeline.alert_log import stored_events
-from pipeline.duckdb_store import DuckDBStore, StoreError
-from transforms.alert.manage import apply
-from transforms.alert.rebuild import rebuild_book
-from transforms.alert.settings import AlertSettings
+from aiops.alerts.acting import ActionError, apply_to_store
+from pipeline.duckdb_store import StoreError
 from transforms.alert_elements import AlertCommand
+from transforms.redact.redactor import Redactor
+from transforms.redact.settings import DEMO_MASTER_KEY, RedactSettings
 
 _WAIT_SECONDS: Final = 30
 
@@ -31,15 +30,11 @@ class StoreCommandLog:
         self._path = path
 
     def write(self, commands: Sequence[AlertCommand], now_us: int) -> None:
-        settings = AlertSettings()
+        redactor = Redactor(RedactSettings(master_key=DEMO_MASTER_KEY))  # the notes are our own words
         try:
-            with DuckDBStore(self._path) as store:
-                for tenant_id in sorted({command.tenant_id for command in commands}):
-                    book = rebuild_book(tenant_id, stored_events(store, tenant_id), now_us, settings)
-                    for command in commands:
-                        if command.tenant_id == tenant_id:
-                            store.append("alert_events", apply(book, command, now_us, settings))
-        except StoreError as error:
+            for command in commands:
+                apply_to_store(self._path, command, redactor, now_us)
+        except (ActionError, StoreError) as error:
             raise CommandLogError(str(error)) from error
 
 

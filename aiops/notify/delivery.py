@@ -18,6 +18,8 @@ from transforms.elements import MICROSECONDS
 FIRST_PAUSE_SECONDS: Final = 2.0
 LONGEST_PAUSE_SECONDS: Final = 300.0
 MOST_IN_A_BATCH: Final = 100
+MOST_AT_ONCE: Final = 1_000
+MOST_IN_A_DIGEST: Final = 20_000
 
 Say = Callable[[str], None]
 
@@ -48,7 +50,8 @@ class Delivery:
         """Send what is due at `now_us`; returns when to look again, None if nothing waits."""
         if now_us < self._paused_until_us:
             return self._paused_until_us if self._outbox.next_due_us(self.name) is not None else None
-        waiting = self._outbox.waiting(self.name, now_us)
+        most = MOST_IN_A_DIGEST if is_for_people(self._channel) else MOST_AT_ONCE
+        waiting = self._outbox.waiting(self.name, now_us, most)
         if waiting:
             rate = self._channel.rate
             sent = self._outbox.sent_times(self.name, now_us - rate.seconds * MICROSECONDS)

@@ -22,6 +22,7 @@ class Notice(msgspec.Struct, frozen=True):
     step: int = 0
     count: int = 1
     severity_before: str = ""  # what the channel was told last; empty at first
+    answer: str = ""  # options of `aiops alerts` that say where to answer
     failed_channel: str = ""  # in whose place this channel is told
     failed_reason: str = ""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from aiops.notify.notices import Notice
@@ -19,8 +19,16 @@ _FORGET_EVERY_US: Final = 3600 * MICROSECONDS
 class Notifier:
     """Alerts that live are in memory, all others in the outbox's file."""
 
-    def __init__(self, policy: Policy, outbox: Outbox, now_us: int) -> None:
+    def __init__(
+        self,
+        policy: Policy,
+        outbox: Outbox,
+        now_us: int,
+        answer: Callable[[str], str] = lambda _: "",
+    ) -> None:
+        """`answer` gives the options of `aiops alerts` that reach the alerts of a tenant."""
         self._policy = policy
+        self._answer = answer
         self._outbox = outbox
         self._living = {memory.situation.event.alert_id: memory for memory in outbox.living()}
         self._forgot_us = now_us
@@ -41,14 +49,17 @@ class Notifier:
                 continue
             memory.situation = situation
             changed[event.alert_id] = memory
-        for memory in changed.values():
-            self._plan(memory, now_us)
+        with self._outbox.transaction():
+            for memory in changed.values():
+                self._plan(memory, now_us)
 
     def tick(self, now_us: int) -> None:
         """Plan what is due by time alone."""
-        for memory in [one for one in self._living.values() if one.due_us is not None]:
-            if memory.due_us is not None and memory.due_us <= now_us:
-                self._plan(memory, now_us)
+        due = [one for one in self._living.values() if one.due_us is not None and one.due_us <= now_us]
+        if due:
+            with self._outbox.transaction():
+                for memory in due:
+                    self._plan(memory, now_us)
         if now_us - self._forgot_us >= _FORGET_EVERY_US:
             self._forgot_us = now_us
             self._outbox.forget_old(now_us)
@@ -63,7 +74,8 @@ class Notifier:
     def _plan(self, memory: Memory, now_us: int) -> None:
         plan = next_actions(memory.situation, memory.told, self._policy, now_us)
         memory.told, memory.due_us = plan.told, plan.due_us
-        notices = [_notice(action, memory.situation, now_us) for action in plan.actions]
+        answer = self._answer(memory.situation.event.tenant_id)
+        notices = [_notice(action, memory.situation, now_us, answer) for action in plan.actions]
         self._outbox.commit(memory, notices, plan.commands, now_us)
         alert_id = memory.situation.event.alert_id
         if memory.is_over:
@@ -72,7 +84,7 @@ class Notifier:
             self._living[alert_id] = memory
 
 
-def _notice(action: Action, situation: Situation, now_us: int) -> Notice:
+def _notice(action: Action, situation: Situation, now_us: int, answer: str) -> Notice:
     return Notice(
         notice_id=action.notice_id,
         channel=action.channel,
@@ -83,4 +95,5 @@ def _notice(action: Action, situation: Situation, now_us: int) -> Notice:
         step=action.step,
         count=action.count,
         severity_before=action.severity_before,
+        answer=answer,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -28,6 +29,7 @@ from aiops.notify.secrets import SecretError
 from aiops.notify.senders import DrySender, make_sender
 from aiops.notify.state_file import StateError
 from aiops.text import one_line, visible_text
+from pipeline.alert_sinks import tenant_topic
 from pipeline.operator_files import FileUnreadableError, read_operator_file
 from transforms.detect.rule_model import MAX_FILE_BYTES
 
@@ -116,7 +118,7 @@ def _run(request: Request, policy: NotifyPolicy, out: Console, say: Callable[[st
         if request.store
         else SubscriptionFeed(request.subscription, outbox, say, keeps_messages=request.dry_run)
     )
-    notifier = Notifier(policy.rules, outbox, now_us())
+    notifier = Notifier(policy.rules, outbox, now_us(), _answering(request))
     log = command_writer(outbox, None if request.dry_run else _command_log(request, say), say)
     try:
         if request.once or request.dry_run:
@@ -134,6 +136,18 @@ def _run(request: Request, policy: NotifyPolicy, out: Console, say: Callable[[st
     finally:
         feed.close()
         outbox.close()
+
+
+def _answering(request: Request) -> Callable[[str], str]:
+    """What `aiops alerts` has to be given to reach the alerts of a tenant; "" where nobody knows."""
+
+    def answer(tenant_id: str) -> str:
+        if request.store:
+            return f"--store {shlex.quote(request.store)}"
+        topic = tenant_topic(request.commands, tenant_id) if request.commands else ""
+        return f"--topic {shlex.quote(topic)}" if topic else ""
+
+    return answer
 
 
 def _open_outbox(request: Request) -> Outbox:

@@ -41,9 +41,15 @@ class StateFile:
         self._path = path
         self._claim: IO[str] | None = None
         try:
+            if path != ":memory:":
+                Path(path).touch(mode=0o600)  # texts of alerts are for whoever runs this
             self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=10)
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.executescript(_SCHEMA)
+        except OSError as error:
+            raise StateError(
+                f"{path} cannot be opened: {error.strerror}. Mend it, or name another."
+            ) from None
         except sqlite3.DatabaseError as error:
             raise _explain(error, path) from None
 

@@ -141,14 +141,11 @@ def _instead(notice: Notice, escape: Escape) -> str:
 def _commands(notice: Notice) -> list[str]:
     """Command lines to copy: only ids that no shell could take for more are put into them."""
     alert_id, incident_id = safe_id(notice.event.alert_id), safe_id(notice.event.incident_id)
-    commands = []
-    if alert_id and notice.is_over:
-        commands = [f"aiops alerts show {alert_id}", f"aiops alerts comment {alert_id} --note '…'"]
-    elif alert_id:
-        commands = [
-            f"aiops alerts ack {alert_id}",
-            f"aiops alerts show {alert_id}",
-            f"aiops alerts silence {alert_id} --for 2h",
-            f"aiops alerts false-positive {alert_id}",
-        ]
-    return [*commands, f"aiops show incident {incident_id}"] if incident_id else commands
+    where = f" {notice.answer}" if notice.answer else ""
+    names = ["comment", "useful"] if notice.is_over else ["ack", "silence", "false-positive"]
+    more = {"comment": " '…'", "silence": " --for 2h"}
+    commands = [f"aiops alerts {name} {alert_id}{more.get(name, '')}{where}" for name in names if alert_id]
+    if "--topic" not in where:  # what a job far away stores is looked at elsewhere
+        commands += [f"aiops alerts show {alert_id}{where}"] if alert_id else []
+        commands += [f"aiops show incident {incident_id}{where}"] if incident_id else []
+    return commands

@@ -22,8 +22,7 @@ class Situation(msgspec.Struct, frozen=True):
 
     def is_silenced(self, now_us: int) -> bool:
         """Whether a silence holds at `now_us`; one whose end has passed does not, said or not."""
-        until = self.event.silenced_until
-        return bool(self.event.silence_id) and (until is None or now_us < until)
+        return bool(self.event.silence_id) and now_us < (self.event.silenced_until or 0)
 
 
 def fold_event(known: Situation | None, event: AlertEvent) -> Situation:
