@@ -5,7 +5,7 @@
 
 One worker with one thread does everything in the order of arrival, through the DoFns of ManageAlerts,
 with state encoded and decoded at each access. Its clock is simulated: it stands still while nothing
-is to be done, and moves by the time that the work takes on this machine. The delay of an alert is
+is to be done, and moves by the processor time that the work takes on this machine. The delay of an alert is
 that from the arrival of its anomaly to its `opened` event. Prints the delays of the other tenants
 with and without the storm, their ratio, and the number of events that the storm gave.
 """
@@ -117,9 +117,9 @@ class Worker:
         while self._queue and self._queue[0][0] <= until:
             when, _, kind, payload = heapq.heappop(self._queue)
             self.now = max(self.now, when)
-            started = time.perf_counter()
+            started = time.process_time()
             outputs = list(getattr(self, f"_do_{kind}")(payload))
-            self.now += time.perf_counter() - started
+            self.now += time.process_time() - started
             for stage, output in outputs:
                 if stage == "event":
                     self.log.append((self.now, output))

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from collections.abc import Sequence
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -335,3 +338,18 @@ def test_events_of_other_tenants_are_left_out() -> None:
     desk = Desk()
     desk.opened()
     assert not rebuild_book("other", desk.log, desk.now).alerts
+
+
+GOLDEN_BOOK = Path(__file__).parent / "golden_state" / "alert_book_v1.json"
+
+
+def test_state_of_running_jobs_still_decodes() -> None:
+    """A book that an earlier version wrote is read; fields that came later have their defaults."""
+    encoded = base64.b64decode(json.loads(GOLDEN_BOOK.read_text())["book"])
+    book = StructCoder(AlertBook).decode(encoded)
+    [alert] = [alert for alert in book.alerts.values() if alert.status == "acknowledged"]
+    assert (alert.severity, alert.anomaly_count, len(alert.findings)) == ("critical", 3, 2)
+    assert (len(book.silences), len(book.incidents), len(book.pending)) == (1, 1, 1)
+    desk = Desk()
+    desk.book, desk.now = book, START + 3600 * MICROSECONDS
+    assert {event.event_type for event in desk.wait(7200)} == {"opened", "resolved"}

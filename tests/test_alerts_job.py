@@ -12,6 +12,7 @@ from typing import Any
 import apache_beam as beam
 import pytest
 from google.cloud import pubsub_v1
+from sample_alerts import MINUTE_US, alert_event
 from typer.testing import CliRunner
 
 from aiops.alerts.acting import apply_to_store, now_us
@@ -97,15 +98,16 @@ def test_a_run_over_files_opens_alerts(shop: tuple[Path, Path]) -> None:
     assert all(event.actor == "aiops" for event in events)
 
 
+@pytest.mark.slow
 def test_the_catalog_gives_alerts_their_owner_and_weighs_them(
     shop: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    """Owner, runbook and tier come from the file; a fourth-tier service has no critical alert."""
+    """Owner, runbook and tier come from the file; fourth-tier services have no critical alert."""
     catalog = tmp_path / "catalog.yaml"
     catalog.write_text(
         "services:\n"
         "- {service: payment, owner: team-pay, runbook: 'https://runbooks.example.com/p', tier: 4}\n"
-        "- {service: '*', owner: platform}\n"
+        "- {service: '*', owner: platform, tier: 4}\n"
     )
     weighed = events_of(run_over(tmp_path / "s.duckdb", shop[0], "--catalog", str(catalog)))
     payments = [event for event in weighed if event.service == "payment"]
@@ -117,7 +119,7 @@ def test_the_catalog_gives_alerts_their_owner_and_weighs_them(
         "high",
         "critical",
     }
-    assert {event.severity for event in payments} <= {"low", "medium"}
+    assert {event.severity for event in weighed} <= {"low", "medium"}
 
 
 def test_a_run_again_into_the_same_store_adds_no_event(shop: tuple[Path, Path], tmp_path: Path) -> None:
@@ -126,6 +128,7 @@ def test_a_run_again_into_the_same_store_adds_no_event(shop: tuple[Path, Path], 
     assert events_of(again) == events_of(shop[1])
 
 
+@pytest.mark.slow
 def test_what_people_said_survives_a_run_again(shop: tuple[Path, Path], tmp_path: Path) -> None:
     """No sequence number is used twice, no alert opens twice, and the acknowledgement stays."""
     store = copy(shop[1], tmp_path / "again.duckdb")
@@ -139,6 +142,7 @@ def test_what_people_said_survives_a_run_again(shop: tuple[Path, Path], tmp_path
     assert fold_events(after)[view.alert_id].acknowledged_by == "ann"
 
 
+@pytest.mark.slow
 def test_exported_events_are_known_to_a_job_with_a_new_store(shop: tuple[Path, Path], tmp_path: Path) -> None:
     """With --alert_events a cold start opens no alert again."""
     past = tmp_path / "past.ndjson"
@@ -271,6 +275,46 @@ def test_alerts_from_pubsub_to_pubsub(
     assert published >= {event.event_id for event in events}
     assert [(letter["stage"], letter["reason"]) for letter in letters] == [("parse_commands", "not_json")]
     assert "ann@example.com" not in letters[0]["payload"]
+
+
+@pytest.mark.slow
+@pytest.mark.pubsub
+def test_a_stream_that_begins_without_state_knows_the_alerts_of_its_store(
+    pubsub_emulator: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An alert that was open goes on: what comes joins it, a command finds it, and nothing opens twice."""
+    monkeypatch.setenv("PUBSUB_EMULATOR_HOST", pubsub_emulator)
+    publisher, subscriber = pubsub_v1.PublisherClient(), pubsub_v1.SubscriberClient()
+    names = ("cold-logs", "cold-commands")
+    topics = {name: publisher.topic_path(PROJECT, name) for name in names}
+    subscriptions = {name: subscriber.subscription_path(PROJECT, name) for name in names}
+    for name in names:
+        publisher.create_topic(name=topics[name])
+        subscriber.create_subscription(name=subscriptions[name], topic=topics[name])
+    past = alert_event(0, occurred_at=now_us() - MINUTE_US)
+    store_path = str(tmp_path / "live.duckdb")
+    with DuckDBStore(store_path) as store:
+        store.append("alert_events", [past])
+    settings, options = parse_options(
+        [
+            *("--input_subscription", subscriptions["cold-logs"], "--store", store_path),
+            *("--commands", f"acme={subscriptions['cold-commands']}"),
+            *("--window_seconds", "10", "--group_wait_seconds", "1", "--group_interval_seconds", "1"),
+        ]
+    )
+    pipeline = beam.Pipeline(runner=choose_runner(settings), options=options)
+    build_job(pipeline, settings)
+    result = pipeline.run()
+    command = AlertCommand("c1", "acme", "acknowledge", "ann", now_us(), past.alert_id)
+    traffic = Traffic(topics["cold-logs"], topics["cold-commands"], command)
+    traffic.start()
+    try:
+        events = wait_for(store_path, lambda found: kinds(found) >= {"acknowledged", "updated"})
+    finally:
+        traffic.stop()
+        result.cancel()
+    assert {event.alert_id for event in events} == {past.alert_id}
+    assert contradictions(events) == []
 
 
 def kinds(events: list[AlertEvent]) -> set[str]:

@@ -40,6 +40,8 @@ def rebuild_book(
     book = AlertBook(tenant_id)
     for event in known:
         take_past(book, event, now, settings or AlertSettings())
+    for alert in book.alerts.values():  # events of one moment have no order across alerts
+        _stand_for_group(book, alert)
     return book
 
 
@@ -67,9 +69,7 @@ def take_past(book: AlertBook, event: AlertEvent, now_us: int, settings: AlertSe
     book.tracked += _tracked(alert)
     if book.tracked > settings.most_fingerprints:
         _make_room(book, settings)
-    newest = book.alerts.get(book.groups.get(alert.group_key, ""))
-    if newest is None or _standing(newest) < _standing(alert):
-        book.groups[alert.group_key] = alert.alert_id
+    _stand_for_group(book, alert)
 
 
 def _make_room(book: AlertBook, settings: AlertSettings) -> None:
@@ -83,9 +83,13 @@ def _make_room(book: AlertBook, settings: AlertSettings) -> None:
         book.tracked -= 1
 
 
-def _standing(alert: AlertState) -> tuple[bool, int, str]:
+def _stand_for_group(book: AlertBook, alert: AlertState) -> None:
     """Of a group's alerts the open one counts, else the newest."""
-    return alert.is_active, alert.opened_at, alert.alert_id
+    other = book.alerts.get(book.groups.get(alert.group_key, ""))
+    if other is None or (other.is_active, other.opened_at, other.alert_id) < (
+        *(alert.is_active, alert.opened_at, alert.alert_id),
+    ):
+        book.groups[alert.group_key] = alert.alert_id
 
 
 def _tracked(alert: AlertState) -> int:

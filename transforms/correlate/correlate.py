@@ -13,6 +13,7 @@ from transforms.correlate.life import (
     UPDATE_US,
     add_member,
     age_incident,
+    may_open,
     note_deploys,
     open_incident,
     withdraw_member,
@@ -79,7 +80,7 @@ class CorrelateTenant:
             if _is_due(incident, changed, state.now_us):
                 yield Correlated(incident=_revise(incident, state))
         state.incidents = [incident for incident in state.incidents if incident.status != "closed"]
-        for row in rows_due(state.topology, state.tenant_id, state.now_us):
+        for row in rows_due(state.topology, state.tenant_id, state.now_us, state.window_us):
             yield Correlated(dependency=row)
 
     def _age(self, state: TenantMemory, now_us: int) -> dict[str, bool]:
@@ -93,11 +94,11 @@ class CorrelateTenant:
     def _observe(self, state: TenantMemory, facts: dict[str, ServiceFacts], ill: set[str]) -> None:
         start_us = state.facts_start_us
         wanted = [told for told in self._settings.dependencies if told.tenant_id in {"", state.tenant_id}]
-        configure(state.topology, wanted, start_us)
-        observe(state.topology, facts, start_us)
-        expire(state.topology, start_us, self._settings.dependency_hours * HOUR_US)
-        state.seen_us |= dict.fromkeys(sorted(facts), start_us)
+        state.seen_us |= dict.fromkeys(facts, start_us)
         state.seen_us = {name: at for name, at in state.seen_us.items() if at > start_us - REMEMBER_US}
+        observe(state.topology, facts, start_us)
+        expire(state.topology, state.seen_us, start_us, self._settings.dependency_hours * HOUR_US)
+        configure(state.topology, wanted, start_us)
         observe_traces(state.traces, facts)
         forget_traces(state.traces, start_us - 2 * self._settings.within_us)
         _note_deploys(state, facts)
@@ -126,9 +127,9 @@ class CorrelateTenant:
         groups = [group for group, _ in cluster]
         incident = _most_linked(groups, state)
         if incident is None:
-            sure = [a for group in groups for a in group.anomalies if not a.below_confidence_floor]
+            sure = [anomaly for group in groups for anomaly in group.anomalies if may_open(anomaly)]
             if not sure:
-                return  # too unsure to open an incident, and nothing that it belongs to
+                return  # not worth an incident, and nothing that it belongs to
             opener = min(sure, key=lambda anomaly: (anomaly.window_start, anomaly.anomaly_id))
             incident = open_incident(opener, groups[0].domain)
             state.incidents.append(incident)
@@ -200,6 +201,7 @@ def _note_deploys(state: TenantMemory, facts: dict[str, ServiceFacts]) -> None:
     since_us = state.facts_start_us - HOUR_US
     ordered = sorted(found.values(), key=lambda deploy: (deploy.deployed_at, deploy.deploy_id))
     state.deploys = [deploy for deploy in ordered if deploy.deployed_at >= since_us][-MAX_DEPLOYS:]
+    state.deploys_changed()
 
 
 def _is_due(incident: IncidentState, changed: dict[str, bool], now_us: int) -> bool:

@@ -15,12 +15,24 @@ from transforms.incident_elements import IncidentAnomaly
 MANY_SERVICES: Final = 3
 """So many services with an anomaly of medium severity or above raise the incident's severity by a step."""
 
+SURE: Final = 0.9
+
 UPDATE_US: Final = 5 * MINUTE_US
 """More of the same makes a new revision this often; what is new of kind does at once."""
 
 DEPLOY_BEFORE_US: Final = 30 * MINUTE_US
 OLDEST_US: Final = 24 * 60 * MINUTE_US
 """After a day an incident is closed whatever happens: what goes on begins another one."""
+
+
+def may_open(anomaly: Anomaly) -> bool:
+    """Whether it is worth an incident of its own. What is not may still join one.
+
+    Of low severity only what is sure: five equal errors are an anomaly, and no incident.
+    """
+    if anomaly.below_confidence_floor:
+        return False
+    return anomaly.anomaly_severity != "low" or anomaly.confidence_score >= SURE
 
 
 def open_incident(opener: Anomaly, domain: str) -> IncidentState:

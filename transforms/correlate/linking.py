@@ -6,7 +6,7 @@ are anomalous at the same time is asked of every link, and is never enough.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Final
 
 import msgspec
@@ -69,8 +69,14 @@ class Group(msgspec.Struct):
 def group_anomalies(anomalies: Sequence[Anomaly], memory: TenantMemory) -> list[Group]:
     """The anomalies by service and domain, each with those of higher severity and earlier start first."""
     groups: dict[tuple[str, str], Group] = {}
+    certificates = {
+        (anomaly.service, evidence.pattern_id)
+        for anomaly in anomalies
+        if anomaly.anomaly_type == CERTIFICATE_TYPE
+        for evidence in anomaly.evidence
+    }
     for anomaly in anomalies:
-        key = anomaly.service, domain_of(anomaly)
+        key = anomaly.service, _domain_of(anomaly, certificates)
         group = groups.setdefault(key, Group(*key, [], set(), set(), set(), set(), memory.facts_start_us))
         group.anomalies.append(anomaly)
         group.named |= named_services(anomaly, memory.seen_us)
@@ -80,9 +86,16 @@ def group_anomalies(anomalies: Sequence[Anomaly], memory: TenantMemory) -> list[
     return [groups[key] for key in sorted(groups)]
 
 
-def domain_of(anomaly: Anomaly) -> str:
-    """A certificate that runs out for weeks must not collect whatever else happens to its service."""
-    return CERTIFICATE_TYPE if anomaly.anomaly_type == CERTIFICATE_TYPE else ""
+def _domain_of(anomaly: Anomaly, certificates: Collection[tuple[str, str]]) -> str:
+    """A certificate that runs out for weeks must not collect whatever else happens to its service.
+
+    `certificates` are the services and patterns that tell of one at this time.
+    """
+    ids = [evidence.pattern_id for evidence in anomaly.evidence]
+    is_certificate = anomaly.anomaly_type == CERTIFICATE_TYPE or (
+        bool(ids) and all((anomaly.service, pattern_id) in certificates for pattern_id in ids)
+    )
+    return CERTIFICATE_TYPE if is_certificate else ""
 
 
 def link_to_incident(group: Group, incident: IncidentState, memory: TenantMemory) -> Link | None:
@@ -160,8 +173,8 @@ def _links(
         yield Link(SHARED_TRACES, f"{mine} and {service} fail in {shared} common {traces}")
     if group.patterns & patterns:
         yield Link(SHARED_PATTERN, f"{mine} and {service} log the same pattern")
-    rolled_out = {deploy.what for deploy in memory.deploys if deploy.service == service} - {service, ""}
-    if rolled_out & {deploy.what for deploy in memory.deploys if deploy.service == mine}:
+    rolled_out = memory.rolled_out.get(service, set()) & memory.rolled_out.get(mine, set())
+    if rolled_out - {service, mine, ""}:
         yield Link(SHARED_REVISION, f"the same was rolled out to {mine} and {service}")
     if spreads:
         yield from _calls(mine, service, memory)
@@ -181,6 +194,6 @@ def _two_steps(mine: str, service: str, memory: TenantMemory) -> Iterator[Link]:
     """A service in between that shows nothing itself; two that are called by the same one share nothing."""
     topology = memory.topology
     for first, last in ((mine, service), (service, mine)):
-        if between := sorted(set(topology.callees(first)) & set(topology.callers(last))):
-            yield Link(TWO_STEPS, f"{first} calls {last} through {between[0]}")
+        if between := topology.callees(first) & topology.callers(last):
+            yield Link(TWO_STEPS, f"{first} calls {last} through {min(between)}")
             return

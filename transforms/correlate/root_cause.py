@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 from transforms.correlate.settings import MINUTE_US
 from transforms.correlate.state import IncidentState, TenantMemory
-from transforms.correlate.symptoms import DEPLOY_TYPE, RESOURCE_TYPE, SECURITY_TYPE, Symptoms
+from transforms.correlate.symptoms import DEPLOY_TYPE, SECURITY_TYPE, Symptoms
 from transforms.correlate.traces import first_failures
 from transforms.incident_elements import RootCause
 
@@ -80,8 +80,10 @@ def _reasons(
 
 def _of_symptoms(symptoms: Symptoms) -> Iterator[Reason]:
     yield Reason(STRENGTH * symptoms.weight, symptoms.strongest)
-    if RESOURCE_TYPE in symptoms.types:
-        yield Reason(RESOURCES, "its resources ran out")
+    if symptoms.resource:
+        yield Reason(
+            RESOURCES, f"a resource of its own ran out, or is used as never before: {symptoms.resource}"
+        )
     if SECURITY_TYPE in symptoms.types:
         yield Reason(SECURITY, "it is under attack, or its rights were changed")
     if symptoms.is_silent:

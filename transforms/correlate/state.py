@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Final
 
 import msgspec
@@ -41,8 +42,11 @@ class IncidentState(msgspec.Struct):
     deploys: list[NearbyDeploy] = []
 
 
-class TenantMemory(msgspec.Struct):
-    """State of one tenant. `facts` and `anomalies` are those of the timestamp under way."""
+class TenantMemory(msgspec.Struct, dict=True):
+    """State of one tenant. `facts` and `anomalies` are those of the timestamp under way.
+
+    Whoever changes `deploys` calls `deploys_changed`.
+    """
 
     tenant_id: str = ""
     now_us: int = -1  # end of the newest window
@@ -57,3 +61,15 @@ class TenantMemory(msgspec.Struct):
     facts: dict[str, ServiceFacts] = {}
     facts_start_us: int = -1
     anomalies: list[Anomaly] = []
+
+    @cached_property  # no field: it is not encoded
+    def rolled_out(self) -> dict[str, set[str]]:
+        """What was rolled out of late, by service."""
+        found: dict[str, set[str]] = {}
+        for deploy in self.deploys:
+            found.setdefault(deploy.service, set()).add(deploy.what)
+        return found
+
+    def deploys_changed(self) -> None:
+        """Forget what follows from the deploys."""
+        self.__dict__.pop("rolled_out", None)

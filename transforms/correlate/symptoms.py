@@ -30,6 +30,7 @@ LEAST_WORDS: Final = 4
 
 _TELLING_TYPES: Final = frozenset({"error_spike", "new_pattern", "resource_exhaustion"})
 
+_RESOURCE: Final = re.compile(r"cpu|memory|disk|heap|quota|thread|connection|descriptor|inode", re.IGNORECASE)
 _WORD: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{2,62}")
 
 
@@ -44,6 +45,7 @@ class Symptoms(msgspec.Struct):
     named: dict[str, int] = {}  # services that its error messages name
     texts: dict[str, int] = {}  # hashes of the patterns that tell its errors
     instances: dict[str, int] = {}
+    resource: str = ""  # signal of a resource of its own that ran out, or is used as never before
     strongest: str = ""  # description of the strongest anomaly
     signal: str = ""  # of the strongest anomaly
     pattern_id: str = ""
@@ -82,11 +84,19 @@ def add_symptom(
         _add(found.texts, text)
     for instance in sorted({example.instance for e in anomaly.evidence for example in e.examples} - {""}):
         _add(found.instances, instance)
+    if _is_of_resource(anomaly):
+        found.resource = found.resource or anomaly.signal
     weight = weight_of(anomaly)
     if weight > found.weight:
         found.weight, found.strongest, found.signal = weight, anomaly.description, anomaly.signal
         leading = anomaly.evidence[0] if anomaly.evidence else Evidence("", "", 0)
         found.pattern_id, found.pattern = leading.pattern_id, leading.pattern
+
+
+def _is_of_resource(anomaly: Anomaly) -> bool:
+    """What a service uses is its own doing, unlike its latency, its traffic or its errors."""
+    is_metric = anomaly.anomaly_type == "metric_anomaly" and _RESOURCE.search(anomaly.signal) is not None
+    return is_metric or anomaly.anomaly_type == RESOURCE_TYPE
 
 
 def telling_patterns(anomaly: Anomaly) -> set[str]:
