@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from transforms.alert.next_actions import NOTIFY_ACTOR, Told, next_actions
 from transforms.alert.notify_policy import ChannelTraits, Hours, HoursCondition, Match, Policy, Route, Step
 from transforms.alert.situation import Situation, changes_situations, fold_event
-from transforms.alert_elements import AlertCommand, AlertEvent
+from transforms.alert_elements import AlertCommand, AlertEvent, Matcher
 
 HOUR_US = 60 * MINUTE_US
 CHANNELS = {
@@ -145,6 +145,21 @@ LIVES: list[tuple[str, Policy, list[AlertEvent], float, list[str]]] = [
     ("an inhibited alert is quiet until its cause is over", policy(route("mail")),
      [alert_event(0, "opened", inhibited_by="a0"), alert_event(1, "updated", 90)], 100,
      ["90 mail opened"]),
+    ("an end while its cause speaks for it is not told to people", policy(route("mail", "pager")),
+     [OPENED, alert_event(1, "updated", 5, inhibited_by="a0"), alert_event(2, "resolved", 30, inhibited_by="a0")], 100,
+     ["0 mail opened", "0 pager opened", "30 pager resolved"]),
+    ("steps count from the first notice, not from the last", policy(route("mail", steps=ESCALATES)),
+     [OPENED, alert_event(1, "updated", 10, fingerprints=["f2"])], 50,
+     ["0 mail opened", "10 mail updated", "15 pager escalated", "45 boss escalated"]),
+    ("an acknowledgment keeps a step from a manager that forgets, too", policy(route("mail", steps=[Step(15 * MINUTE_US, ("manager",))])),
+     [OPENED, ACKNOWLEDGED], 60,
+     ["0 mail opened"]),
+    ("a step that is due in quiet hours waits for their end", policy(route("mail", steps=[Step(60 * MINUTE_US, ("boss",))], quiet_hours=(OUT_OF_OFFICE,), repeat_us=0)),
+     [alert_event(0, "opened", 450)], 2000,
+     ["450 mail opened", "1440 boss escalated"]),
+    ("a silence by matchers is no alert", policy(route("mail")),
+     [alert_event(0, "silenced", matchers=[Matcher("service", "=", "cart")])], 60,
+     []),
     ("in quiet hours nothing is told, after them what still holds", policy(route("mail", quiet_hours=(IN_OFFICE,))), [OPENED], 481,
      ["480 mail opened"]),
     ("what ends in quiet hours waits for their end, a pager does not", policy(route("mail", "pager", quiet_hours=(OUT_OF_OFFICE,), repeat_us=0)),

@@ -253,6 +253,9 @@ def test_failures_that_may_pass_are_tried_again_later_and_later(outbox: Outbox) 
     assert deliverer.send_due(now) is None
     assert sorted(sender.messages) == [["a1 opened"], ["a2 opened"]]
     assert said[0] == "chat: down; trying again in 2 s (1 waiting)"
+    sender.failures = [down]
+    Notifier(RULES, outbox, now).take([opened("a3")], now)
+    assert deliverer.send_due(now) == now + 2 * SECOND_US
 
 
 def test_the_server_says_how_long_to_wait(outbox: Outbox) -> None:
@@ -311,7 +314,9 @@ def test_a_fallback_that_fails_too_ends_there(outbox: Outbox) -> None:
     dead = SendError("no", is_final=True)
     Notifier(RULES, outbox, at(0)).take([opened()], at(0))
     delivery(outbox, Recorder(dead))[0].send_due(at(0))
-    delivery(outbox, Recorder(dead), mail)[0].send_due(at(0))
+    deliverer, said = delivery(outbox, Recorder(dead), mail)
+    deliverer.send_due(at(0))
+    assert "is told instead" not in said[0]
     assert sorted(letter.channel for letter in outbox.failed()) == ["chat", "mail"]
     assert outbox.next_due_us("chat") is None
 

@@ -42,10 +42,10 @@ class Workers:
         for thread in self._threads:
             thread.start()
 
-    def stop(self) -> bool:
+    def stop(self, seconds: float = STOP_SECONDS) -> bool:
         """Let each end what it is sending; returns whether all did in time."""
         self._stop.set()
-        deadline = time.monotonic() + STOP_SECONDS
+        deadline = time.monotonic() + seconds
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
         return not any(thread.is_alive() for thread in self._threads)
