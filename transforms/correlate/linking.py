@@ -59,6 +59,7 @@ class Group(msgspec.Struct):
     types: set[str]
     detectors: set[str]
     since_us: int  # start of the newest window: rules that look back begin earlier
+    order: tuple[bool, int, str]  # of groups: by the anomaly that may open an incident; unsure ones last
 
     @property
     def spreads(self) -> bool:
@@ -67,17 +68,20 @@ class Group(msgspec.Struct):
 
 
 def group_anomalies(anomalies: Sequence[Anomaly], memory: TenantMemory) -> list[Group]:
-    """The anomalies by service and domain, each with those of higher severity and earlier start first."""
+    """The anomalies by service and domain; the group of the one that may open an incident comes first."""
+    since_us = memory.now_us - (memory.window_us or MINUTE_US)
     groups: dict[tuple[str, str], Group] = {}
-    for anomaly in anomalies:
+    for anomaly in sorted(anomalies, key=lambda a: (a.window_start, a.anomaly_id)):
         key = anomaly.service, domain_of(anomaly)
-        group = groups.setdefault(key, Group(*key, [], set(), set(), set(), set(), memory.facts_start_us))
+        order = anomaly.below_confidence_floor, anomaly.window_start, anomaly.anomaly_id
+        group = groups.setdefault(key, Group(*key, [], set(), set(), set(), set(), since_us, order))
         group.anomalies.append(anomaly)
         group.named |= named_services(anomaly, memory.seen_us)
         group.patterns |= telling_patterns(anomaly)
         group.types.add(anomaly.anomaly_type)
         group.detectors.add(anomaly.detector)
-    return [groups[key] for key in sorted(groups)]
+        group.order = min(group.order, order)
+    return sorted(groups.values(), key=lambda group: group.order)
 
 
 def domain_of(anomaly: Anomaly) -> str:
@@ -119,9 +123,9 @@ def _links_to(
 
 def link_groups(one: Group, other: Group, memory: TenantMemory, since_us: int) -> Link | None:
     """The strongest link between anomalies that came at the same time."""
-    if one.domain != other.domain or not ((one.spreads and other.spreads) or one.detectors & other.detectors):
-        return None
     spreads = (one.spreads and other.spreads) or bool(one.detectors & other.detectors)
+    if one.domain != other.domain or not spreads:
+        return None
     links = _links(one, other.service, other.named, other.patterns, memory, since_us, spreads=spreads)
     return _strongest(list(links))
 
@@ -129,7 +133,7 @@ def link_groups(one: Group, other: Group, memory: TenantMemory, since_us: int) -
 def explains(culprit: Group, group: Group, memory: TenantMemory) -> bool:
     """Whether what ails `group` may come from `culprit`, which it calls or names, and not the other way."""
     topology = memory.topology
-    return (
+    return culprit.service != group.service and (
         culprit.service in topology.callees(group.service)
         or any(culprit.service in topology.callees(middle) for middle in topology.callees(group.service))
         or (culprit.service in group.named and group.service not in culprit.named)

@@ -147,7 +147,7 @@ def _first_in_traces(incident: IncidentState, memory: TenantMemory) -> dict[str,
     """By service, its share of the traces that began to fail, beyond what is usual."""
     from_us, to_us = incident.started_us, incident.last_us
     counts = first_failures(memory.traces, from_us, to_us)
-    windows = max(1.0, (to_us - from_us) / MINUTE_US)
+    windows = max(1.0, (to_us - from_us) / (memory.window_us or MINUTE_US))
     excess = {}
     for service, count in counts.items():
         usual = memory.traces.usual.get(service, 0.0) * windows

@@ -83,7 +83,7 @@ def add_symptom(
     for instance in sorted({example.instance for e in anomaly.evidence for example in e.examples} - {""}):
         _add(found.instances, instance)
     weight = weight_of(anomaly)
-    if weight > found.weight:
+    if weight > found.weight or found.anomalies == 1:
         found.weight, found.strongest, found.signal = weight, anomaly.description, anomaly.signal
         leading = anomaly.evidence[0] if anomaly.evidence else Evidence("", "", 0)
         found.pattern_id, found.pattern = leading.pattern_id, leading.pattern
@@ -99,9 +99,9 @@ def telling_patterns(anomaly: Anomaly) -> set[str]:
 
 def named_services(anomaly: Anomaly, services: Collection[str]) -> set[str]:
     """Other services that the messages of the anomaly name, as in "no instances of payment"."""
-    known = set(services) - {anomaly.service}
     texts = [text for e in anomaly.evidence for text in (e.pattern, *(x.message for x in e.examples))]
-    return {word for text in texts for word in _words(text)} & known
+    words = {word for text in texts for word in _words(text)}
+    return {word for word in words if word in services and word != anomaly.service}
 
 
 def _words(text: str) -> set[str]:
