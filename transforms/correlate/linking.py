@@ -36,6 +36,8 @@ TWO_STEPS: Final = 0.5
 OWN_TYPES: Final = frozenset({SECURITY_TYPE, CERTIFICATE_TYPE, "new_pattern"})
 """What no call carries from one service to another."""
 
+SURE: Final = 0.9
+
 ACTIVE_US: Final = 3 * MINUTE_US
 """A service without an anomaly for that long is well again: what comes then is another problem."""
 
@@ -59,6 +61,7 @@ class Group(msgspec.Struct):
     types: set[str]
     detectors: set[str]
     since_us: int  # start of the newest window: rules that look back begin earlier
+    order: tuple[bool, int, str]  # of groups: by the anomaly that may open an incident; unsure ones last
 
     @property
     def spreads(self) -> bool:
@@ -67,7 +70,8 @@ class Group(msgspec.Struct):
 
 
 def group_anomalies(anomalies: Sequence[Anomaly], memory: TenantMemory) -> list[Group]:
-    """The anomalies by service and domain, each with those of higher severity and earlier start first."""
+    """The anomalies by service and domain; the group of the one that may open an incident comes first."""
+    since_us = memory.now_us - (memory.window_us or MINUTE_US)
     groups: dict[tuple[str, str], Group] = {}
     certificates = {
         (anomaly.service, evidence.pattern_id)
@@ -75,15 +79,27 @@ def group_anomalies(anomalies: Sequence[Anomaly], memory: TenantMemory) -> list[
         if anomaly.anomaly_type == CERTIFICATE_TYPE
         for evidence in anomaly.evidence
     }
-    for anomaly in anomalies:
+    for anomaly in sorted(anomalies, key=lambda a: (a.window_start, a.anomaly_id)):
         key = anomaly.service, _domain_of(anomaly, certificates)
-        group = groups.setdefault(key, Group(*key, [], set(), set(), set(), set(), memory.facts_start_us))
+        order = not may_open(anomaly), anomaly.window_start, anomaly.anomaly_id
+        group = groups.setdefault(key, Group(*key, [], set(), set(), set(), set(), since_us, order))
         group.anomalies.append(anomaly)
         group.named |= named_services(anomaly, memory.seen_us)
         group.patterns |= telling_patterns(anomaly)
         group.types.add(anomaly.anomaly_type)
         group.detectors.add(anomaly.detector)
-    return [groups[key] for key in sorted(groups)]
+        group.order = min(group.order, order)
+    return sorted(groups.values(), key=lambda group: group.order)
+
+
+def may_open(anomaly: Anomaly) -> bool:
+    """Whether it is worth an incident of its own. What is not may still join one.
+
+    Of low severity only what is sure: five equal errors are an anomaly, and no incident.
+    """
+    if anomaly.below_confidence_floor:
+        return False
+    return anomaly.anomaly_severity != "low" or anomaly.confidence_score >= SURE
 
 
 def _domain_of(anomaly: Anomaly, certificates: Collection[tuple[str, str]]) -> str:
@@ -132,9 +148,9 @@ def _links_to(
 
 def link_groups(one: Group, other: Group, memory: TenantMemory, since_us: int) -> Link | None:
     """The strongest link between anomalies that came at the same time."""
-    if one.domain != other.domain or not ((one.spreads and other.spreads) or one.detectors & other.detectors):
-        return None
     spreads = (one.spreads and other.spreads) or bool(one.detectors & other.detectors)
+    if one.domain != other.domain or not spreads:
+        return None
     links = _links(one, other.service, other.named, other.patterns, memory, since_us, spreads=spreads)
     return _strongest(list(links))
 
@@ -142,7 +158,7 @@ def link_groups(one: Group, other: Group, memory: TenantMemory, since_us: int) -
 def explains(culprit: Group, group: Group, memory: TenantMemory) -> bool:
     """Whether what ails `group` may come from `culprit`, which it calls or names, and not the other way."""
     topology = memory.topology
-    return (
+    return culprit.service != group.service and (
         culprit.service in topology.callees(group.service)
         or any(culprit.service in topology.callees(middle) for middle in topology.callees(group.service))
         or (culprit.service in group.named and group.service not in culprit.named)

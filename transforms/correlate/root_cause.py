@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 from transforms.correlate.settings import MINUTE_US
 from transforms.correlate.state import IncidentState, TenantMemory
-from transforms.correlate.symptoms import DEPLOY_TYPE, SECURITY_TYPE, Symptoms
+from transforms.correlate.symptoms import DEPLOY_TYPE, RESOURCE_TYPE, SECURITY_TYPE, Symptoms
 from transforms.correlate.traces import first_failures
 from transforms.incident_elements import RootCause
 
@@ -80,8 +80,10 @@ def _reasons(
 
 def _of_symptoms(symptoms: Symptoms) -> Iterator[Reason]:
     yield Reason(STRENGTH * symptoms.weight, symptoms.strongest)
-    if symptoms.resource:
-        yield Reason(
+    if RESOURCE_TYPE in symptoms.types:
+        yield Reason(RESOURCES, "its resources ran out")
+    elif symptoms.resource:
+        yield Reason(RESOURCES, f"it uses a resource as never before: {symptoms.resource}")
             RESOURCES, f"a resource of its own ran out, or is used as never before: {symptoms.resource}"
         )
     if SECURITY_TYPE in symptoms.types:
@@ -149,7 +151,7 @@ def _first_in_traces(incident: IncidentState, memory: TenantMemory) -> dict[str,
     """By service, its share of the traces that began to fail, beyond what is usual."""
     from_us, to_us = incident.started_us, incident.last_us
     counts = first_failures(memory.traces, from_us, to_us)
-    windows = max(1.0, (to_us - from_us) / MINUTE_US)
+    windows = max(1.0, (to_us - from_us) / (memory.window_us or MINUTE_US))
     excess = {}
     for service, count in counts.items():
         usual = memory.traces.usual.get(service, 0.0) * windows

@@ -17,6 +17,7 @@ SECURITY_TYPE: Final = "security_incident"
 CERTIFICATE_TYPE: Final = "certificate_expiry"
 RESOURCE_TYPE: Final = "resource_exhaustion"
 DEPLOY_TYPE: Final = "deploy_regression"
+METRIC_TYPE: Final = "metric_anomaly"
 
 SEVERITY_WEIGHTS: Final[dict[AnomalySeverity, float]] = {
     "low": 0.4,
@@ -45,7 +46,7 @@ class Symptoms(msgspec.Struct):
     named: dict[str, int] = {}  # services that its error messages name
     texts: dict[str, int] = {}  # hashes of the patterns that tell its errors
     instances: dict[str, int] = {}
-    resource: str = ""  # signal of a resource of its own that ran out, or is used as never before
+    resource: str = ""  # signal of a resource of its own that it uses as never before
     strongest: str = ""  # description of the strongest anomaly
     signal: str = ""  # of the strongest anomaly
     pattern_id: str = ""
@@ -87,7 +88,7 @@ def add_symptom(
     if _is_of_resource(anomaly):
         found.resource = found.resource or anomaly.signal
     weight = weight_of(anomaly)
-    if weight > found.weight:
+    if weight > found.weight or found.anomalies == 1:
         found.weight, found.strongest, found.signal = weight, anomaly.description, anomaly.signal
         leading = anomaly.evidence[0] if anomaly.evidence else Evidence("", "", 0)
         found.pattern_id, found.pattern = leading.pattern_id, leading.pattern
@@ -95,8 +96,7 @@ def add_symptom(
 
 def _is_of_resource(anomaly: Anomaly) -> bool:
     """What a service uses is its own doing, unlike its latency, its traffic or its errors."""
-    is_metric = anomaly.anomaly_type == "metric_anomaly" and _RESOURCE.search(anomaly.signal) is not None
-    return is_metric or anomaly.anomaly_type == RESOURCE_TYPE
+    return anomaly.anomaly_type == METRIC_TYPE and _RESOURCE.search(anomaly.signal) is not None
 
 
 def telling_patterns(anomaly: Anomaly) -> set[str]:
@@ -109,9 +109,9 @@ def telling_patterns(anomaly: Anomaly) -> set[str]:
 
 def named_services(anomaly: Anomaly, services: Collection[str]) -> set[str]:
     """Other services that the messages of the anomaly name, as in "no instances of payment"."""
-    known = set(services) - {anomaly.service}
     texts = [text for e in anomaly.evidence for text in (e.pattern, *(x.message for x in e.examples))]
-    return {word for text in texts for word in _words(text)} & known
+    words = {word for text in texts for word in _words(text)}
+    return {word for word in words if word in services and word != anomaly.service}
 
 
 def _words(text: str) -> set[str]:

@@ -109,7 +109,7 @@ def _calls_in_traces(facts: Mapping[str, ServiceFacts]) -> dict[tuple[str, str],
     for service, found in sorted(facts.items()):
         for trace_id, spans in found.spans.items():
             for parent in spans.values():
-                caller = owner.get((trace_id, parent), service)
+                caller = owner.get((trace_id, parent), service) if parent else service
                 if caller != service:
                     calls[caller, service] = calls.get((caller, service), 0) + 1
     return calls
