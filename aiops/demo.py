@@ -96,6 +96,7 @@ Look: open {report} in a browser, or
 
   {aiops} show anomalies --store {place} --severity high
   {aiops} show patterns --store {place} --service payment
+  {aiops} alerts list --store {place}
 
 Your own logs: files of LogEntries in JSON, .gz and .zst too; - is standard input.
 

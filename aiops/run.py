@@ -18,6 +18,8 @@ from rich.text import Text
 
 from aiops.run_summary import print_summary
 from aiops.text import visible_text
+from pipeline.alert_files import AlertFileError
+from pipeline.catalog_source import CatalogError
 from pipeline.main import run_job
 from pipeline.operator_files import FileUnreadableError
 from pipeline.options import OptionsError, Settings, make_parser, parse_options
@@ -29,7 +31,7 @@ from transforms.detect.rule_loading import RulesError
 
 _EXPECTED: Final = (
     *(OptionsError, InputError, StoreError, RulesError, BookError),
-    *(FileUnreadableError, SnapshotFileError),
+    *(FileUnreadableError, SnapshotFileError, CatalogError, AlertFileError),
 )
 _STOPPED: Final[dict[int, int]] = {signal.SIGINT: 130, signal.SIGTERM: 143}
 

@@ -9,7 +9,11 @@ from dataclasses import dataclass, field
 
 import apache_beam as beam
 
+from pipeline.alert_sources import ParseAlertCommands
 from pipeline.sinks import MakeRows, MakeWindowRows
+from transforms.alert.catalog import EMPTY_CATALOG, ServiceCatalog
+from transforms.alert.settings import AlertSettings
+from transforms.alert.transform import ManageAlerts
 from transforms.coders import register_coders
 from transforms.correlate.settings import CorrelateSettings
 from transforms.correlate.transform import CorrelateAnomalies
@@ -41,6 +45,8 @@ class GraphSettings:
     metrics: MetricSettings = field(default_factory=MetricSettings)
     correlate: CorrelateSettings = field(default_factory=CorrelateSettings)
     snapshot_minutes: int = 60  # of event time between snapshots of what is learned; 0 for none
+    alerts: AlertSettings = field(default_factory=AlertSettings)
+    catalog: ServiceCatalog = EMPTY_CATALOG
 
 
 @dataclass(frozen=True)
@@ -58,6 +64,14 @@ class Incidents:
 
     incidents: beam.PCollection  # of Incident
     rows: dict[str, beam.PCollection]
+
+
+@dataclass(frozen=True)
+class AlertOutputs:
+    """What becomes of anomalies that somebody should know of."""
+
+    events: beam.PCollection  # of AlertEvent
+    rows: dict[str, beam.PCollection]  # of (table name, row), by what they come from
 
 
 def build_graph(
@@ -139,3 +153,35 @@ def build_incidents_graph(outputs: Sequence[Outputs], settings: GraphSettings) -
             "dependencies": found.dependencies | "DependencyRows" >> MakeRows("dependencies"),
         },
     )
+
+
+def build_alerts_graph(
+    root: beam.Pipeline,
+    anomalies: Sequence[beam.PCollection],
+    settings: GraphSettings,
+    incidents: beam.PCollection | None = None,
+    commands: beam.PTransform | None = None,
+    past_events: beam.PTransform | None = None,
+) -> AlertOutputs:
+    """Lead the alerts of all `anomalies`, of logs and of metrics, through their lives.
+
+    Here both meet, for the first time and the last: there is no event time in ManageAlerts, so that
+    neither metrics nor `incidents` nor commands hold an alert of logs back.
+    """
+    rows = {}
+    taken = None
+    if commands is not None:
+        messages = root | "ReadCommands" >> commands  # (tenant, body, publish time)
+        parsed = messages | ParseAlertCommands(settings.redact)  # (tenant, AlertCommand)
+        rows["command_dead_letters"] = parsed.dead_letters | "CommandDeadLetterRows" >> MakeRows(
+            "dead_letters"
+        )
+        taken = parsed.commands
+    past = root | "ReadPastAlerts" >> past_events if past_events is not None else None
+    events = (
+        anomalies
+        | "AllAnomalies" >> beam.Flatten()
+        | ManageAlerts(settings.alerts, settings.catalog, incidents, taken, past)
+    )
+    rows["alert_events"] = events | "AlertEventRows" >> MakeRows("alert_events")
+    return AlertOutputs(events, rows)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import gc
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Final
 
 import apache_beam as beam
@@ -19,21 +20,28 @@ from apache_beam.runners.runner import PipelineResult, PipelineRunner
 from google.api_core.exceptions import GoogleAPICallError
 from google.auth.exceptions import GoogleAuthError
 
+from pipeline.alert_files import check_event_files
+from pipeline.alert_sinks import TENANT, PublishAlertEvents, PublishAlertEventsPerTenant
+from pipeline.alert_sources import ReadAlertCommands, ReadPastAlerts
 from pipeline.baselines_source import read_baselines
+from pipeline.catalog_source import read_catalog
 from pipeline.duckdb_store import StoreError, acquire_store, release_store
 from pipeline.graph import (
+    AlertOutputs,
     GraphSettings,
     Outputs,
+    build_alerts_graph,
     build_graph,
     build_incidents_graph,
     build_metrics_graph,
 )
 from pipeline.options import OptionsError, Settings, parse_options
 from pipeline.rules_source import WatchRules
-from pipeline.sinks import PublishAnomalies
+from pipeline.sinks import MakeRows, PublishAnomalies
 from pipeline.snapshot_files import ReadSnapshots, check_snapshots
 from pipeline.sources import END_TIME_ATTRIBUTE, InputError, ReadLogFiles, ReadLogMessages
 from pipeline.store import WriteToStore
+from transforms.alert.settings import AlertSettings
 from transforms.correlate.settings import CorrelateSettings
 from transforms.elements import NANOSECONDS, SEVERITY_NUMBERS
 from transforms.metrics.settings import MetricSettings
@@ -53,8 +61,8 @@ def run(arguments: Sequence[str]) -> PipelineResult:
 def run_job(settings: Settings, options: PipelineOptions) -> PipelineResult:
     """Run the job until it has ended.
 
-    Raises OptionsError, InputError, StoreError, SnapshotFileError, or what `read_rules` and
-    `read_baselines` raise.
+    Raises OptionsError, InputError, StoreError, SnapshotFileError, AlertFileError, or what
+    `read_rules`, `read_baselines` and `read_catalog` raise.
     """
     pipeline = beam.Pipeline(runner=choose_runner(settings), options=options)
     build_job(pipeline, settings)
@@ -82,7 +90,17 @@ def build_job(pipeline: beam.Pipeline, settings: Settings) -> None:
         outputs = build_metrics_graph(pipeline, make_metrics_source(settings), settings_of_stages)
         _write(outputs, settings, "PublishMetricAnomalies")
         found.append(outputs)
-    _write_rows(build_incidents_graph(found, settings_of_stages).rows, settings)
+    incidents = build_incidents_graph(found, settings_of_stages)
+    _write_rows(incidents.rows, settings)
+    alerts = build_alerts_graph(
+        pipeline,
+        [outputs.anomalies for outputs in found],
+        settings_of_stages,
+        incidents.incidents,
+        make_commands(settings),
+        make_past_alerts(settings),
+    )
+    _write_alerts(alerts, settings)
 
 
 def _write(outputs: Outputs, settings: Settings, publish: str) -> None:
@@ -91,9 +109,32 @@ def _write(outputs: Outputs, settings: Settings, publish: str) -> None:
         _ = outputs.anomalies | publish >> PublishAnomalies(settings.anomaly_topic)
 
 
-def _write_rows(rows_by_name: Mapping[str, beam.PCollection], settings: Settings) -> None:
-    for name, rows in rows_by_name.items():
-        _ = rows | f"Write {name}" >> WriteToStore(settings.store)
+def _write_alerts(alerts: AlertOutputs, settings: Settings) -> None:
+    rows = dict(alerts.rows)
+    if TENANT in settings.alert_topic:
+        letters = alerts.events | PublishAlertEventsPerTenant(settings.alert_topic)
+        rows["unpublished"] = letters | "UnpublishedRows" >> MakeRows("dead_letters")
+    elif settings.alert_topic:
+        _ = alerts.events | PublishAlertEvents(settings.alert_topic)
+    _write_rows(rows, settings)
+
+
+def _write_rows(rows: dict[str, beam.PCollection], settings: Settings) -> None:
+    for name, found in rows.items():
+        _ = found | f"Write {name}" >> WriteToStore(settings.store)
+
+
+def make_commands(settings: Settings) -> beam.PTransform | None:
+    """Where people's commands come from, if from anywhere."""
+    subscriptions = settings.command_subscriptions
+    return ReadAlertCommands(subscriptions) if subscriptions else None
+
+
+def make_past_alerts(settings: Settings) -> beam.PTransform | None:
+    """The alerts of the past, of files and of a store that is there. Raises AlertFileError."""
+    check_event_files(settings.alert_events)
+    store = settings.store if Path(settings.store).is_file() else ""
+    return ReadPastAlerts(settings.alert_events, store) if store or settings.alert_events else None
 
 
 def make_source(settings: Settings) -> beam.PTransform:
@@ -119,7 +160,7 @@ def make_warm_start(settings: Settings) -> beam.PTransform | None:
 def graph_settings(settings: Settings) -> GraphSettings:
     """What the stages need of the options and of the files that they name.
 
-    Raises OptionsError, or what `read_baselines` raises.
+    Raises OptionsError, or what `read_baselines` and `read_catalog` raise.
     """
     book = read_baselines(settings.baselines)
     now_ns = int(time.time()) * NANOSECONDS
@@ -139,6 +180,14 @@ def graph_settings(settings: Settings) -> GraphSettings:
         snapshot_minutes=settings.snapshot_minutes,
         correlate=CorrelateSettings(within_minutes=settings.correlation_minutes),
         baselines=book,
+        alerts=AlertSettings(
+            group_by=settings.group_by,
+            group_wait_seconds=settings.group_wait_seconds,
+            group_interval_seconds=settings.group_interval_seconds,
+            resolve_after_seconds=settings.resolve_after_seconds,
+            reopen_within_seconds=settings.reopen_within_seconds,
+        ),
+        catalog=read_catalog(settings.catalog),
         metrics=MetricSettings(
             services=frozenset(settings.services),
             max_payload_bytes=settings.max_line_bytes,
@@ -221,7 +270,10 @@ def _expected_errors_bare(settings: Settings) -> Iterator[None]:
             if isinstance(link, (InputError, StoreError)):
                 raise link from None
             if isinstance(link, (GoogleAPICallError, GoogleAuthError)):
-                used = (settings.input_subscription, settings.metrics_subscription, settings.anomaly_topic)
+                used = (
+                    *(settings.input_subscription, settings.metrics_subscription, settings.anomaly_topic),
+                    *(settings.alert_topic, *settings.commands),
+                )
                 names = " and ".join(filter(None, used))
                 raise InputError(
                     f"Pub/Sub failed with {type(link).__name__}: check that {names} exists, and that your "

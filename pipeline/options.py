@@ -14,6 +14,7 @@ from typing import Annotated, Any, Final, Literal, NoReturn, get_args, get_origi
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from transforms.alert.settings import GROUP_LABELS, GroupLabel
 from transforms.elements import NANOSECONDS, SEVERITY_NUMBERS
 from transforms.parse.settings import ParseSettings
 
@@ -23,6 +24,11 @@ LATEST_TIME: Final = "2200-01-01T00:00:00Z"  # nanoseconds of later years do not
 # As Pub/Sub and Beam take them.
 _PROJECT: Final = r"projects/[a-z][-a-z0-9:.]{4,61}[a-z0-9]"
 _RESOURCE: Final = r"[A-Za-z][-A-Za-z0-9_.~+%]{2,254}"
+
+
+_SUBSCRIPTION: Final = re.compile(f"{_PROJECT}/subscriptions/{_RESOURCE}")
+_TOPIC: Final = re.compile(f"{_PROJECT}/topics/{_RESOURCE}")
+_TENANT: Final = re.compile(r"[^\x00-\x1f\x7f]{1,200}")
 
 
 class OptionsError(Exception):
@@ -36,7 +42,7 @@ class _In:
         self.group = group
 
 
-INPUT, PARSE, REDACT, SUMMARIZE, DETECT, OUTPUT, RUN = (
+INPUT, PARSE, REDACT, SUMMARIZE, DETECT, ALERT, OUTPUT, RUN = (
     _In(title)
     for title in (
         "where logs and metrics come from",
@@ -44,6 +50,7 @@ INPUT, PARSE, REDACT, SUMMARIZE, DETECT, OUTPUT, RUN = (
         "what is hidden",
         "how lines are summarized",
         "what is an anomaly",
+        "what is an alert",
         "where results go",
         "how the job runs",
     )
@@ -163,6 +170,42 @@ class Settings(BaseModel):
     confidence_floor: Annotated[float, DETECT] = Field(
         default=0.7, ge=0, le=1, description="Anomalies below this confidence, 0 to 1, are kept, but marked."
     )
+    catalog: Annotated[str, ALERT] = Field(
+        default="",
+        description="YAML file (local or gs://) of services: owner, tier, channel, runbook, SLO. Read once, "
+        "at the start; `aiops catalog check` explains it.",
+    )
+    group_by: Annotated[tuple[GroupLabel, ...], ALERT] = Field(
+        default=("service",),
+        description="What the anomalies of one alert have in common, comma-separated: service, type, "
+        "endpoint, detector, pattern.",
+    )
+    group_wait_seconds: Annotated[int, ALERT] = Field(
+        default=30, ge=0, le=3600, description="Anomalies of a group that come within it open one alert."
+    )
+    group_interval_seconds: Annotated[int, ALERT] = Field(
+        default=300, ge=1, le=86_400, description="At most one update for new findings in this time."
+    )
+    resolve_after_seconds: Annotated[int, ALERT] = Field(
+        default=900, ge=60, le=604_800, description="An alert without an anomaly for so long is resolved."
+    )
+    reopen_within_seconds: Annotated[int, ALERT] = Field(
+        default=3600,
+        ge=0,
+        le=604_800,
+        description="The same group again within it is the same alert again, later a new one.",
+    )
+    commands: Annotated[list[str], ALERT] = Field(
+        default=[],
+        description="Pub/Sub subscription that people's commands come from, and the tenant whose alerts they "
+        "are about: TENANT=projects/P/subscriptions/S. Repeat the option for more tenants. Whoever may "
+        "publish there may act.",
+    )
+    alert_events: Annotated[list[str], ALERT] = Field(
+        default=[],
+        description="Files that `aiops alerts export` wrote (local or gs://): alerts of the past, so that a "
+        "job without state knows them. Those of --store are known without it.",
+    )
     store: Annotated[str, OUTPUT] = Field(
         default="aiops.duckdb",
         min_length=1,
@@ -172,6 +215,11 @@ class Settings(BaseModel):
         default="",
         pattern=f"^({_PROJECT}/topics/{_RESOURCE})?$",
         description="Pub/Sub topic that anomalies are published to as JSON: projects/P/topics/T.",
+    )
+    alert_topic: Annotated[str, OUTPUT] = Field(
+        default="",
+        description="Pub/Sub topic that alert events are published to as CloudEvents: projects/P/topics/T. "
+        "With {tenant} in its name, each tenant has a topic of its own.",
     )
     runner: Annotated[str, RUN] = Field(
         default="DirectRunner",
@@ -206,6 +254,38 @@ class Settings(BaseModel):
             raise ValueError(str(error).removeprefix("trusted_tenant_field ")) from None
         return path
 
+    @field_validator("group_by", mode="before")
+    @classmethod
+    def _known_labels(cls, labels: list[str]) -> list[str]:
+        unknown = next((label for label in labels if label not in GROUP_LABELS), None)
+        if unknown is not None or not labels:
+            raise ValueError(f"must be some of {', '.join(GROUP_LABELS)}")
+        return labels
+
+    @field_validator("commands")
+    @classmethod
+    def _tenants_and_subscriptions(cls, commands: list[str]) -> list[str]:
+        pairs = [text.rpartition("=")[::2] for text in commands]
+        for tenant, subscription in pairs:
+            if not _TENANT.fullmatch(tenant) or not _SUBSCRIPTION.fullmatch(subscription):
+                raise ValueError("must look like TENANT=projects/P/subscriptions/S, with their full names")
+        for number, name in ((0, "tenant"), (1, "subscription")):
+            names = [pair[number] for pair in pairs]
+            if len(set(names)) < len(names):
+                raise ValueError(f"has a {name} twice; each tenant has one subscription of its own")
+        return commands
+
+    @field_validator("alert_topic")
+    @classmethod
+    def _topic_or_template(cls, topic: str) -> str:
+        if topic and not _TOPIC.fullmatch(topic.replace("{tenant}", "tenant")):
+            raise ValueError(
+                "must look like projects/P/topics/T, with their full names; {tenant} may stand in the last"
+            )
+        if "{tenant}" in topic.rpartition("/")[0]:
+            raise ValueError("must have {tenant} in the name of the topic, not in that of the project")
+        return topic
+
     @field_validator("runner")
     @classmethod
     def _can_write_the_store(cls, runner: str) -> str:
@@ -235,6 +315,11 @@ class Settings(BaseModel):
                 f"{mixed[0]} names files, which end, beside {other}, which does not: "
                 "read the files in a run of their own"
             )
+        if self.commands and not self.is_streaming:
+            raise ValueError(
+                "--commands names subscriptions, which do not end, beside files, which do: "
+                "act on the alerts of a store with `aiops alerts`"
+            )
         if "-" in self.input and "-" in self.metrics:
             raise ValueError("--input - and --metrics - are both standard input: give one of them a file")
         return self
@@ -250,6 +335,11 @@ class Settings(BaseModel):
     @property
     def received_at_ns(self) -> int:
         return int(datetime.fromisoformat(self.received_at).astimezone(UTC).timestamp()) * NANOSECONDS
+
+    @property
+    def command_subscriptions(self) -> list[tuple[str, str]]:
+        """(tenant, subscription) of --commands."""
+        return [text.rpartition("=")[::2] for text in self.commands]
 
     @property
     def is_streaming(self) -> bool:
@@ -304,7 +394,8 @@ def make_parser(program: str) -> argparse.ArgumentParser:
         title = next(mark.group for mark in field.metadata if isinstance(mark, _In))
         group = groups.setdefault(title, None) or parser.add_argument_group(title)
         groups[title] = group
-        default = f" Default: {field.default}." if field.default not in ("", []) else ""
+        shown = ",".join(field.default) if isinstance(field.default, list | tuple) else field.default
+        default = f" Default: {shown}." if field.default not in ("", []) else ""
         group.add_argument(
             f"--{name}",
             help=f"{field.description}{default}".replace("%", "%%"),
@@ -314,12 +405,12 @@ def make_parser(program: str) -> argparse.ArgumentParser:
 
 
 def _value(name: str, annotation: Any) -> dict[str, Any]:
-    if name == "services":
+    if name in {"services", "group_by"}:
         return {"type": _split, "metavar": "A,B"}
-    if name in {"input", "metrics", "warm_start"}:
+    if name in {"input", "metrics", "warm_start", "alert_events"}:
         return {"action": "extend", "nargs": "+", "metavar": "FILE"}
     if annotation == list[str]:
-        return {"action": "append", "metavar": "KIND=RE2"}
+        return {"action": "append", "metavar": _METAVARS[name]}
     if get_origin(annotation) is Literal:
         return {"choices": get_args(annotation)}
     return {"metavar": _METAVARS.get(name, name.upper())}
@@ -337,6 +428,14 @@ _METAVARS: Final = {
     "window_seconds": "N",
     "rules": "FILE",
     "baselines": "FILE",
+    "redact_patterns": "KIND=RE2",
+    "catalog": "FILE",
+    "group_wait_seconds": "N",
+    "group_interval_seconds": "N",
+    "resolve_after_seconds": "N",
+    "reopen_within_seconds": "N",
+    "commands": "TENANT=SUBSCRIPTION",
+    "alert_topic": "TOPIC",
     "snapshot_minutes": "N",
     "confidence_floor": "X",
     "correlation_minutes": "MINUTES",

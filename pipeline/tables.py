@@ -1,8 +1,8 @@
 """Tables, generated from the Structs that `TABLES` names: one source for every schema.
 
-`python -m pipeline.tables --write` renews the BigQuery schemas in `terraform/tables` and the page
-`docs/tables.md`; a test holds these files to the code. Every table has one column more than its
-Struct: `written_at`, set by the sink.
+`python -m pipeline.tables --write` renews the BigQuery schemas in `terraform/tables`, the page
+`docs/tables.md` and the schemas of messages in `docs/schemas`; a test holds these files to the code.
+Every table has one column more than its Struct: `written_at`, set by the sink.
 """
 
 from __future__ import annotations
@@ -250,7 +250,9 @@ def generated_files() -> dict[str, str]:
     """Path below the repository → content, of every file that is made from the tables."""
     schemas = {table: json.dumps(bigquery_schema(table), indent=2) + "\n" for table in TABLES}
     files = {f"terraform/tables/{table}.json": schema for table, schema in schemas.items()}
-    return files | {"docs/tables.md": tables_page()}
+    from pipeline.message_schemas import schema_files  # which reads the columns of this module
+
+    return files | {"docs/tables.md": tables_page()} | schema_files()
 
 
 def main(arguments: list[str]) -> int:

@@ -10,7 +10,7 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
-from transforms.elements import AnomalySeverity, Timestamp, describe
+from transforms.elements import AnomalySeverity, AnomalyType, Timestamp, describe
 
 AlertEventType = Literal[
     "opened",
@@ -54,9 +54,22 @@ SYSTEM_ACTOR: Final = "aiops"
 class Matcher(msgspec.Struct, frozen=True):
     """One condition of a silence, as in Alertmanager; `=~` is an RE2 expression that must match all of it."""
 
-    name: MatcherName
-    operator: MatcherOperator
-    value: str
+    name: Annotated[MatcherName, describe("What is compared; 'type' is the anomaly type.")]
+    operator: Annotated[MatcherOperator, describe("= and != compare texts, =~ and !~ take RE2.")]
+    value: Annotated[str, describe("Text, or an RE2 expression that must match all of the value.")]
+
+
+class AlertFinding(msgspec.Struct, frozen=True):
+    """What all anomalies of one fingerprint have in common: what matchers of silences look at."""
+
+    fingerprint: str
+    service: str
+    endpoint: str
+    anomaly_type: AnomalyType
+    severity: AnomalySeverity  # the highest so far, as the catalog weighs it
+    detector: str
+    signal: str
+    pattern_ids: list[str]  # of its evidence so far, at most 20
 
 
 class AlertCommand(msgspec.Struct, frozen=True):
@@ -65,16 +78,18 @@ class AlertCommand(msgspec.Struct, frozen=True):
     Comes as JSON on a subscription of commands, which says whose tenant it is.
     """
 
-    command_id: str  # chosen by the sender; a copy of a command has no effect
-    tenant_id: str
-    action: AlertAction
-    actor: str
-    issued_at: Timestamp
-    alert_id: str = ""  # empty only for a silence by matchers, and for ending one
-    note: str = ""
-    matchers: list[Matcher] = []  # of a silence
-    until: Timestamp = 0  # end of a silence
-    silence_id: str = ""  # of the silence to expire
+    command_id: Annotated[str, describe("Chosen by the sender; a copy of a command has no effect.")]
+    tenant_id: Annotated[str, describe("Tenant of the alert; a subscription of another tenant refuses it.")]
+    action: Annotated[AlertAction, describe("What is to be done; escalate and repeat are for notifiers.")]
+    actor: Annotated[str, describe("Who wants it, for the audit: a handle or an address.")]
+    issued_at: Annotated[Timestamp, describe("When they said so.")]
+    alert_id: Annotated[
+        str, describe("Empty only for a silence by matchers, and for ending one by its silence_id.")
+    ] = ""
+    note: Annotated[str, describe("What they say of it; redacted before it is stored.")] = ""
+    matchers: Annotated[list[Matcher], describe("Of a silence: all of them must hold.")] = []
+    until: Annotated[Timestamp, describe("End of a silence; 0 for none.")] = 0
+    silence_id: Annotated[str, describe("Of the silence that expire_silence ends.")] = ""
 
 
 class AlertEvent(msgspec.Struct, frozen=True):
@@ -98,7 +113,8 @@ class AlertEvent(msgspec.Struct, frozen=True):
     service: Annotated[str, describe("Service that shows it.")]
     status: Annotated[AlertStatus, describe("open, acknowledged, resolved or false_positive.")]
     severity: Annotated[
-        AnomalySeverity, describe("The highest of its anomalies, as the catalog weighs them.")
+        AnomalySeverity,
+        describe("The highest of its anomalies and of the alerts it speaks for, as the catalog weighs them."),
     ]
     summary: Annotated[str, describe("One sentence for people.")]
     group_key: Annotated[str, describe("What its anomalies have in common, e.g. service=cart.")]
@@ -130,3 +146,7 @@ class AlertEvent(msgspec.Struct, frozen=True):
     opened_at: Annotated[Timestamp, describe("When the alert was opened.")]
     last_seen_at: Annotated[Timestamp, describe("Detection time of its newest anomaly.")]
     occurred_at: Annotated[Timestamp, describe("When it happened: the wall clock, or event time of a file.")]
+    findings: Annotated[
+        list[AlertFinding],
+        describe("What is behind the fingerprints that this event adds or that changed, at most 100."),
+    ] = []

@@ -82,6 +82,10 @@ def _of_symptoms(symptoms: Symptoms) -> Iterator[Reason]:
     yield Reason(STRENGTH * symptoms.weight, symptoms.strongest)
     if RESOURCE_TYPE in symptoms.types:
         yield Reason(RESOURCES, "its resources ran out")
+    elif symptoms.resource:
+        yield Reason(RESOURCES, f"it uses a resource as never before: {symptoms.resource}")
+            RESOURCES, f"a resource of its own ran out, or is used as never before: {symptoms.resource}"
+        )
     if SECURITY_TYPE in symptoms.types:
         yield Reason(SECURITY, "it is under attack, or its rights were changed")
     if symptoms.is_silent:
@@ -147,7 +151,7 @@ def _first_in_traces(incident: IncidentState, memory: TenantMemory) -> dict[str,
     """By service, its share of the traces that began to fail, beyond what is usual."""
     from_us, to_us = incident.started_us, incident.last_us
     counts = first_failures(memory.traces, from_us, to_us)
-    windows = max(1.0, (to_us - from_us) / MINUTE_US)
+    windows = max(1.0, (to_us - from_us) / (memory.window_us or MINUTE_US))
     excess = {}
     for service, count in counts.items():
         usual = memory.traces.usual.get(service, 0.0) * windows

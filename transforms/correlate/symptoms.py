@@ -17,6 +17,7 @@ SECURITY_TYPE: Final = "security_incident"
 CERTIFICATE_TYPE: Final = "certificate_expiry"
 RESOURCE_TYPE: Final = "resource_exhaustion"
 DEPLOY_TYPE: Final = "deploy_regression"
+METRIC_TYPE: Final = "metric_anomaly"
 
 SEVERITY_WEIGHTS: Final[dict[AnomalySeverity, float]] = {
     "low": 0.4,
@@ -30,6 +31,7 @@ LEAST_WORDS: Final = 4
 
 _TELLING_TYPES: Final = frozenset({"error_spike", "new_pattern", "resource_exhaustion"})
 
+_RESOURCE: Final = re.compile(r"cpu|memory|disk|heap|quota|thread|connection|descriptor|inode", re.IGNORECASE)
 _WORD: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{2,62}")
 
 
@@ -44,6 +46,7 @@ class Symptoms(msgspec.Struct):
     named: dict[str, int] = {}  # services that its error messages name
     texts: dict[str, int] = {}  # hashes of the patterns that tell its errors
     instances: dict[str, int] = {}
+    resource: str = ""  # signal of a resource of its own that it uses as never before
     strongest: str = ""  # description of the strongest anomaly
     signal: str = ""  # of the strongest anomaly
     pattern_id: str = ""
@@ -82,11 +85,18 @@ def add_symptom(
         _add(found.texts, text)
     for instance in sorted({example.instance for e in anomaly.evidence for example in e.examples} - {""}):
         _add(found.instances, instance)
+    if _is_of_resource(anomaly):
+        found.resource = found.resource or anomaly.signal
     weight = weight_of(anomaly)
-    if weight > found.weight:
+    if weight > found.weight or found.anomalies == 1:
         found.weight, found.strongest, found.signal = weight, anomaly.description, anomaly.signal
         leading = anomaly.evidence[0] if anomaly.evidence else Evidence("", "", 0)
         found.pattern_id, found.pattern = leading.pattern_id, leading.pattern
+
+
+def _is_of_resource(anomaly: Anomaly) -> bool:
+    """What a service uses is its own doing, unlike its latency, its traffic or its errors."""
+    return anomaly.anomaly_type == METRIC_TYPE and _RESOURCE.search(anomaly.signal) is not None
 
 
 def telling_patterns(anomaly: Anomaly) -> set[str]:
@@ -99,9 +109,9 @@ def telling_patterns(anomaly: Anomaly) -> set[str]:
 
 def named_services(anomaly: Anomaly, services: Collection[str]) -> set[str]:
     """Other services that the messages of the anomaly name, as in "no instances of payment"."""
-    known = set(services) - {anomaly.service}
     texts = [text for e in anomaly.evidence for text in (e.pattern, *(x.message for x in e.examples))]
-    return {word for text in texts for word in _words(text)} & known
+    words = {word for text in texts for word in _words(text)}
+    return {word for word in words if word in services and word != anomaly.service}
 
 
 def _words(text: str) -> set[str]:

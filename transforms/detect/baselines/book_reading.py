@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import date, datetime
-from typing import Any, Final, get_args
+from typing import Final, get_args
 from zoneinfo import ZoneInfoNotFoundError, available_timezones
 
 from transforms.detect.baselines.book import (
@@ -19,10 +19,10 @@ from transforms.detect.baselines.book import (
     find_zone,
 )
 from transforms.detect.conditions import suggestion
+from transforms.detect.file_lists import Keys, read_glob
 from transforms.detect.rule_reading import ReadError, one_of, read_text
 from transforms.detect.rule_yaml import Value
 from transforms.elements import ANOMALY_SEVERITIES
-from transforms.globs import glob_problem
 from transforms.measures import Take
 
 WEEKDAYS: Final = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
@@ -38,15 +38,6 @@ _TIME_OF_DAY: Final = re.compile(r"(\d\d):(\d\d)")
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _OF_THIS_MACHINE: Final = frozenset({"localtime", "posixrules", "Factory"})
 _FIRST_YEAR, _LAST_YEAR = 2000, 2200
-
-Keys = Mapping[str, Callable[[Value], Any]]
-
-
-def _read_glob(value: Value) -> str:
-    glob = read_text(value, 10_000)
-    if problem := glob_problem(glob):
-        raise ReadError(problem, value.line)
-    return glob
 
 
 def _read_zone(value: Value) -> str:
@@ -149,10 +140,10 @@ def _read_span(value: Value) -> Maintenance:
 
 def _read_services(value: Value) -> tuple[str, ...]:
     if not isinstance(value.content, list):
-        return (_read_glob(value),)
+        return (read_glob(value),)
     if not 0 < len(value.content) <= _MAX_SERVICES:
         raise ReadError(f"must have 1 to {_MAX_SERVICES} services", value.line)
-    return tuple(_read_glob(item) for item in value.content)
+    return tuple(read_glob(item) for item in value.content)
 
 
 def _weekly(content: Mapping[str, Value], services: tuple[str, ...], note: str) -> WeeklyMaintenance:
@@ -236,16 +227,16 @@ def _read_path(value: Value) -> str:
 
 
 CALENDAR_KEYS: Final[Keys] = {
-    "tenant": _read_glob,
+    "tenant": read_glob,
     "zone": _read_zone,
     "days_off": _read_days,
     "holidays": _read_holidays,
     "maintenance": _read_maintenance,
 }
 SIGNAL_KEYS: Final[Keys] = {
-    "signal": _read_glob,
-    "service": _read_glob,
-    "tenant": _read_glob,
+    "signal": read_glob,
+    "service": read_glob,
+    "tenant": read_glob,
     "detector": _read_detector,
     "settings": _read_settings,
     "direction": one_of(get_args(Direction)),
@@ -254,6 +245,6 @@ SIGNAL_KEYS: Final[Keys] = {
 FIELD_KEYS: Final[Keys] = {
     "name": _read_name,
     "path": _read_path,
-    "service": _read_glob,
+    "service": read_glob,
     "take": one_of(get_args(Take)),
 }
