@@ -14,11 +14,11 @@ from rich.tree import Tree
 
 from aiops.cells import SEVERITY_STYLES
 from aiops.figures import span_words
+from aiops.query_incidents import likely_causes
 from aiops.text import one_line
 from pipeline.duckdb_store import Row
 
 MOST_ANOMALIES: Final = 30
-MOST_CAUSES: Final = 3
 _WORDS: Final = 300
 _BEFORE: Final = timedelta(minutes=30)
 
@@ -102,9 +102,9 @@ def _status_words(incident: Row) -> str:
 
 
 def _print_causes(console: Console, incident: Row) -> None:
-    causes = incident["root_causes"]
+    causes, likely = incident["root_causes"], likely_causes(incident)
     _heading(console, "Why: candidates for the cause, the likeliest first")
-    for number, cause in enumerate(causes[:MOST_CAUSES], 1):
+    for number, cause in enumerate(causes[:likely], 1):
         details = [
             f"{name} {one_line(cause[key], 80)}"
             for name, key in (("pod", "instance"), ("revision", "revision"), ("signal", "metric"))
@@ -121,7 +121,7 @@ def _print_causes(console: Console, incident: Row) -> None:
         )
         for reason in cause["reasons"]:
             _item(console, Text.assemble("- ", _said(reason)), 5)
-    if rest := causes[MOST_CAUSES:]:
+    if rest := causes[likely:]:
         names = ", ".join(f"{one_line(cause['service'], 60)} {cause['score']:.2f}" for cause in rest)
         _item(console, Text(f"then {names}", "dim"))
     if not causes:

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from aiops.query import Filters, Found, common_conditions, find_rows, severities_from
 from pipeline.duckdb_store import DuckDBStore, Row
 from transforms.correlate.settings import CorrelateSettings
 
+_LIKELY: Final = 0.05
 _LIKE_PREFIX: Final = 5
 """So many incidents are named where a prefix fits several."""
 
 
 def find_incidents(
-    store: DuckDBStore, filters: Filters, *, status: str | None = None, active: bool = False
+    store: DuckDBStore,
+    filters: Filters,
+    *,
+    status: str | None = None,
+    active: bool = False,
+    columns: Sequence[str] = ("*",),
 ) -> Found:
     """Incidents as they last stood: those that are not closed first, of each the newest first.
 
     A service finds the incidents that it is affected by and those that it is the likeliest cause of;
-    `since` those that changed after it.
+    `since` those that changed after it. `columns` are names, never input.
     """
     return find_rows(
         store,
@@ -38,6 +44,7 @@ def find_incidents(
             ("status != $closed", "closed", "closed" if active else None),
         ],
         filters.limit,
+        columns=columns,
     )
 
 
@@ -55,25 +62,37 @@ def find_incident(store: DuckDBStore, prefix: str, tenant: str | None = None) ->
     ).rows
 
 
-def find_actions(store: DuckDBStore, incident: Row, most: int = 8) -> list[str]:
-    """What the anomalies of the likeliest cause recommend, those of the severest first, each once.
+def likely_causes(incident: Row) -> int:
+    """How many of its candidates for the cause are worth reading about: the first, and two that come near."""
+    return sum(
+        place == 0 or cause["score"] >= _LIKELY for place, cause in enumerate(incident["root_causes"][:3])
+    )
 
-    Where the cause shows none itself, what those of all services do.
+
+def find_actions(store: DuckDBStore, incidents: Sequence[Row], most: int = 8) -> dict[str, list[str]]:
+    """By incident_id, what the anomalies of its likeliest cause recommend, each once, the severest first.
+
+    Where the cause shows none itself, what those of all its services do.
     """
-    cause = incident["root_causes"][0]["service"] if incident["root_causes"] else ""
-    mine = [member for member in incident["anomalies"] if member["service"] == cause]
-    return find_actions_of(store, mine or incident["anomalies"])[:most]
-
-
-def find_actions_of(store: DuckDBStore, members: Iterable[Row]) -> list[str]:
-    """What the anomalies `members` recommend, those of the severest first, each once."""
+    wanted = {incident["incident_id"]: _members_to_ask(incident) for incident in incidents}
     rows = store.query(
-        "SELECT recommended_actions AS actions FROM current_anomalies WHERE list_contains($ids, anomaly_id) "
+        "SELECT anomaly_id, recommended_actions AS actions FROM current_anomalies "
+        "WHERE list_contains($ids, anomaly_id) "
         "ORDER BY list_position(['critical', 'high', 'medium', 'low'], anomaly_severity), "
         "confidence_score DESC, window_start, anomaly_id",
-        {"ids": [member["anomaly_id"] for member in members]},
+        {"ids": sorted(set().union(*wanted.values()))},
     )
-    return list(dict.fromkeys(action for row in rows for action in row["actions"] or ()))
+    found = {}
+    for key, ids in wanted.items():
+        mine = [row["actions"] or () for row in rows if row["anomaly_id"] in ids]
+        found[key] = list(dict.fromkeys(action for actions in mine for action in actions))[:most]
+    return found
+
+
+def _members_to_ask(incident: Row) -> set[str]:
+    cause = incident["root_causes"][0]["service"] if incident["root_causes"] else ""
+    mine = {member["anomaly_id"] for member in incident["anomalies"] if member["service"] == cause}
+    return mine or {member["anomaly_id"] for member in incident["anomalies"]}
 
 
 def find_dependencies(store: DuckDBStore, filters: Filters, *, unused: bool = False) -> list[Row]:

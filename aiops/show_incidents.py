@@ -113,7 +113,7 @@ def incident(
     """
     with open_store(store) as opened:
         row = _the_one(find_incident(opened, incident_id, tenant), incident_id)
-        actions = find_actions(opened, row)
+        actions = find_actions(opened, [row])[row["incident_id"]]
     commands = look_further(row, store)
     if as_json:
         print_json({**row, "recommended_actions": actions, "commands": commands})
