@@ -8,10 +8,10 @@ import pytest
 from alert_bench import MINUTE, START, Desk, contradiction, make_anomaly
 
 from transforms.alert.catalog import CatalogEntry, ServiceCatalog
-from transforms.alert.fingerprint import fingerprint_of
 from transforms.alert.manage import advance, apply, flush, next_due_us
 from transforms.alert.settings import AlertSettings
 from transforms.elements import MICROSECONDS, content_id
+from transforms.fingerprints import fingerprint_of
 
 
 def test_an_alert_opens_after_the_group_wait_with_all_that_came_in_it() -> None:

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.storm import delays, quantile, run, storm_events
-from transforms.alert.fingerprint import STORM, STORM_SERVICE, Symptom, symptom_of
 from transforms.alert.settings import AlertSettings
+from transforms.alert.symptoms import STORM, STORM_SERVICE, Symptom, symptom_of
 from transforms.alert.thin import (
     SHARDS,
     Shard,

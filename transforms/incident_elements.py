@@ -28,7 +28,7 @@ class IncidentAnomaly(msgspec.Struct, frozen=True):
     detected_at: Timestamp
     joined_because: str  # in words; "opened the incident" for the first
     pattern_id: str = ""
-    fingerprint: str = ""  # of the alert that it raises, see transforms/alert
+    fingerprint: str = ""  # what stays the same from window to window, see transforms/fingerprints.py
 
 
 class RootCause(msgspec.Struct, frozen=True):

@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from transforms.alert.fingerprint import STORM, Symptom
+from transforms.alert.symptoms import STORM, Symptom
 from transforms.alert_elements import AlertFinding, AlertStatus, Matcher, Verdict
 from transforms.elements import AnomalySeverity
 

@@ -8,7 +8,7 @@ import msgspec
 
 from transforms.alert.book import MOST_IDS, AlertState, FindingState
 from transforms.alert.catalog import weigh
-from transforms.alert.fingerprint import MOST_PATTERNS, Symptom
+from transforms.alert.symptoms import MOST_PATTERNS, Symptom
 from transforms.alert.turn import SEVERITY_RANKS, Turn, is_worse
 from transforms.alert_elements import AlertFinding
 from transforms.elements import MICROSECONDS, AnomalySeverity

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from transforms.alert.book import AlertState, PendingGroup
 from transforms.alert.findings import by_weight, note_symptom, severity_of, take_lead
-from transforms.alert.fingerprint import STORM, STORM_SERVICE
 from transforms.alert.incidents import link_incident, look_around
+from transforms.alert.symptoms import STORM, STORM_SERVICE
 from transforms.alert.turn import Turn, worst
 from transforms.alert_elements import SYSTEM_ACTOR, AlertEventType, AlertStatus, Verdict
 from transforms.elements import MICROSECONDS, content_id

@@ -13,11 +13,11 @@ from transforms.alert.arrivals import take_symptom
 from transforms.alert.book import AlertBook
 from transforms.alert.catalog import EMPTY_CATALOG, ServiceCatalog
 from transforms.alert.commands import end_silence, take_command
-from transforms.alert.fingerprint import Symptom, symptom_of
 from transforms.alert.incidents import link_incident, settle, take_incident
 from transforms.alert.lives import forget_resolved, open_group, resolve_alert
 from transforms.alert.rebuild import take_past
 from transforms.alert.settings import AlertSettings
+from transforms.alert.symptoms import Symptom, symptom_of
 from transforms.alert.turn import Turn
 from transforms.alert_elements import AlertCommand, AlertEvent
 from transforms.elements import MICROSECONDS, Anomaly

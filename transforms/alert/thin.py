@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from transforms.alert.fingerprint import STORM, STORM_SERVICE, Symptom
+from transforms.alert.symptoms import STORM, STORM_SERVICE, Symptom
 from transforms.alert.turn import is_worse
 from transforms.elements import MICROSECONDS, AnomalySeverity
 

@@ -17,6 +17,7 @@ from transforms.correlate.state import (
 )
 from transforms.correlate.symptoms import add_symptom
 from transforms.elements import ANOMALY_SEVERITIES, Anomaly, AnomalySeverity, content_id
+from transforms.fingerprints import fingerprint_of
 from transforms.incident_elements import IncidentAnomaly
 
 MANY_SERVICES: Final = 3
@@ -105,6 +106,7 @@ def _member(anomaly: Anomaly, because: str) -> IncidentAnomaly:
         detected_at=anomaly.detected_at,
         joined_because=because,
         pattern_id=anomaly.evidence[0].pattern_id if anomaly.evidence else "",
+        fingerprint=fingerprint_of(anomaly),
     )
 
 
