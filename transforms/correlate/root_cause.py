@@ -84,8 +84,6 @@ def _of_symptoms(symptoms: Symptoms) -> Iterator[Reason]:
         yield Reason(RESOURCES, "its resources ran out")
     elif symptoms.resource:
         yield Reason(RESOURCES, f"it uses a resource as never before: {symptoms.resource}")
-            RESOURCES, f"a resource of its own ran out, or is used as never before: {symptoms.resource}"
-        )
     if SECURITY_TYPE in symptoms.types:
         yield Reason(SECURITY, "it is under attack, or its rights were changed")
     if symptoms.is_silent:
