@@ -25,10 +25,10 @@ demo: $(STAMP)  ## Simulate a small shop, run the job over it, show anomalies an
 	@$(BIN)/aiops demo
 
 test: $(STAMP)  ## Run all tests
-	@$(BIN)/python -m pytest tests
+	@$(BIN)/python -m pytest tests -n auto --dist loadfile
 
 test-fast: $(STAMP)  ## Run the tests that take no time
-	@$(BIN)/python -m pytest tests -m "not slow"
+	@$(BIN)/python -m pytest tests -m "not slow" -n auto --dist loadfile
 
 lint: $(STAMP)  ## ruff, mypy --strict and the import contracts
 	@$(BIN)/ruff check .

@@ -163,6 +163,52 @@ def test_a_later_revision_that_is_worse_escalates() -> None:
     assert (event.event_type, event.anomaly_count) == ("escalated", 1)
 
 
+def test_an_older_revision_that_comes_later_changes_nothing() -> None:
+    """Panes may come in any order: the newest revision holds."""
+    desk = Desk()
+    desk.anomaly(severity="medium", revision=1)
+    desk.wait(30)
+    assert desk.give(make_anomaly(severity="critical", at=START, revision=0)) == []
+
+
+def test_a_copy_of_what_is_too_old_to_be_listed_opens_nothing() -> None:
+    """Of a long alert only the newest anomalies are known by id; the others by their time."""
+    desk = Desk()
+    first = desk.anomaly()
+    for _ in range(150):
+        desk.wait(60)
+        desk.anomaly()
+    desk.wait(900)
+    desk.give(first)
+    desk.wait(60)
+    assert desk.types() == ["opened", "resolved"]
+
+
+def test_a_long_alert_does_not_resolve_because_its_newest_anomalies_are_withdrawn() -> None:
+    """Those that are no longer listed still hold."""
+    desk = Desk()
+    anomalies = [desk.anomaly()]
+    for _ in range(150):
+        desk.wait(60)
+        anomalies.append(desk.anomaly())
+    for anomaly in anomalies[1:]:
+        desk.give(make_anomaly(at=anomaly.detected_at, status="withdrawn", revision=1))
+    assert desk.types() == ["opened"]
+
+
+def test_an_alert_that_was_forgotten_never_opens_twice() -> None:
+    """An old anomaly comes again when its alert is no longer kept: the log goes on where it was."""
+    desk = Desk(AlertSettings(most_resolved=1))
+    first = desk.anomaly("service-0")
+    for number in range(1, 3):
+        desk.wait(2000)
+        desk.anomaly(f"service-{number}")
+    desk.wait(2000)
+    desk.give(first)
+    assert [event.event_type for event in desk.wait(30)] == ["reopened"]
+    assert contradiction(desk.log) == ""
+
+
 def test_services_and_labels_make_groups() -> None:
     """By default a service is a group; by other labels their values are, and no name can imitate another."""
     desk = Desk()

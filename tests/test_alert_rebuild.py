@@ -327,10 +327,25 @@ def test_silences_and_commands_survive_a_restart() -> None:
     desk.restart()
     desk.opened("cart")
     assert desk.log[-1].silence_id
+    assert desk.view(alert).is_silenced(desk.now)
     desk.anomaly("pay")
     desk.wait(600)
     assert desk.view(alert).last.silence_id == ""
     assert contradiction(desk.log) == ""
+
+
+def test_an_alert_that_flapped_stays_slow_to_resolve_after_a_restart() -> None:
+    """The reopenings are in the log."""
+    desk = Desk()
+    alert = desk.opened()
+    for _ in range(3):
+        desk.wait(900)
+        desk.anomaly()
+        desk.wait(30)
+    desk.restart()
+    assert desk.wait(1799) == []
+    assert desk.wait(1)[0].event_type == "resolved"
+    assert desk.types(alert).count("reopened") == 3
 
 
 def test_events_of_other_tenants_are_left_out() -> None:

@@ -243,6 +243,30 @@ def test_two_alerts_never_hush_each_other() -> None:
     assert not inhibited
 
 
+def test_an_alert_that_has_a_cause_elsewhere_hushes_nobody() -> None:
+    """An incident changes its mind, and one alert has not heard of it: both speak until it has."""
+    desk = Desk()
+    of_a, of_b = desk.anomaly("a"), desk.anomaly("b")
+    desk.wait(30)
+    desk.give(make_incident([of_b], root_cause="a", incident_id="i"))
+    desk.give(make_incident([of_b, of_a], root_cause="b", revision=1, incident_id="i"))
+    views = [desk.view(alert) for alert in {event.alert_id for event in desk.log}]
+    assert not any(view.is_inhibited for view in views)
+    desk.wait(600)
+    inhibited = {view.service for alert in desk.book.alerts if (view := desk.view(alert)).is_inhibited}
+    assert inhibited == {"a"}
+
+
+def test_an_open_incident_counts_before_a_newer_one_that_is_closed() -> None:
+    """An alert of several incidents is part of the one that goes on."""
+    desk = Desk()
+    anomaly = desk.anomaly("cart")
+    desk.give(make_incident([anomaly], incident_id="goes on", opened_at=1))
+    desk.give(make_incident([anomaly], incident_id="is over", opened_at=2, status="closed"))
+    [opened] = desk.wait(30)
+    assert opened.incident_id == "goes on"
+
+
 def test_an_incident_that_came_first_is_in_the_opened_event() -> None:
     """Correlation may be quicker than the group wait."""
     desk = Desk()

@@ -16,6 +16,7 @@ from apache_beam.testing.test_stream import TestStream
 from apache_beam.transforms.window import TimestampedValue
 from apache_beam.utils.timestamp import Timestamp
 
+from benchmarks.storm import Worker
 from transforms.alert.settings import AlertSettings
 from transforms.alert.transform import ManageAlerts
 from transforms.alert_elements import AlertCommand, AlertEvent
@@ -96,6 +97,29 @@ def test_the_end_of_a_stream_tells_what_waits_and_waits_for_nothing() -> None:
     [(service, event_type, seconds)] = of_stream(stream)
     assert (service, event_type) == ("cart", "opened")
     assert seconds <= 30
+
+
+def test_a_drain_does_not_wait_for_what_is_due_later() -> None:
+    """An open alert would resolve in 15 minutes: the job ends without it, and the alert stays open."""
+    stream = stream_at_start().add_elements([make_anomaly("cart")]).advance_processing_time(31)
+    assert of_stream(stream.advance_watermark_to_infinity()) == [("cart", "opened", 30)]
+
+
+def test_after_a_drain_no_timer_is_set_again() -> None:
+    """Dataflow waits for timers of processing time: what is due in weeks must not be left behind."""
+    worker = Worker(AlertSettings())
+    started = worker.now
+    worker.push(started, "bundle", [make_anomaly("cart", tenant_id="t", at=START)])
+    worker.run(started + 60)
+    key = worker._keys["manage", "t"]
+    states = (key["inbox"], key["book"], key["phase"], key["armed_at"])
+    assert key["due"].due_us is not None
+    assert list(worker._manage.end("t", *states, key["due"])) == []
+    assert key["due"].due_us is None
+    worker.push(worker.now, "bundle", [make_anomaly("pay", tenant_id="t", at=START)])
+    worker.run(worker.now + 60)
+    assert [event.service for _, event in worker.log] == ["cart", "pay"]
+    assert key["due"].due_us is None
 
 
 def test_a_stream_begins_with_the_log_of_the_past() -> None:

@@ -323,7 +323,6 @@ class _Manage(beam.DoFn):
         if phase.read() == _ENDED:
             events += flush(book, self._settings, self._catalog, now)
         elif (following := next_due_us(book, self._settings)) is not None:
-            following = max(following, now + 1)
             due.set(Timestamp(micros=following))
             armed_at.write(following)
         state.write(book)

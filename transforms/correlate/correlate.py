@@ -59,6 +59,9 @@ class CorrelateTenant:
 
     def step(self, state: TenantMemory, value: Clue, *, is_late: bool) -> Iterator[Correlated]:
         state.tenant_id = value.tenant_id
+        # Not the timestamp: some runners round it to milliseconds.
+        end_us = value.window_start_us + value.window_seconds * MICROSECONDS
+        state.now_us = max(state.now_us, end_us)
         if value.anomaly is not None:
             state.anomalies.append(value.anomaly)
         elif value.facts is not None and not is_late:
@@ -69,9 +72,8 @@ class CorrelateTenant:
             state.window_us = value.window_seconds * MICROSECONDS
         yield from ()
 
-    def end_time(self, state: TenantMemory, time_us: int) -> Iterator[Correlated]:
+    def end_time(self, state: TenantMemory, time_us: int) -> Iterator[Correlated]:  # noqa: ARG002
         """Learn from the facts, then handle the anomalies, then let time pass."""
-        state.now_us = max(state.now_us, time_us + 1)
         facts, anomalies = dict(sorted(state.facts.items())), _newest(state.anomalies)
         state.facts, state.anomalies = {}, []
         if facts:
