@@ -75,7 +75,7 @@ def _quoted(name: str) -> str:
 
 def _print_head(console: Console, incident: Row) -> None:
     severity = incident["severity"]
-    badge, title = Text(f" {severity} ", SEVERITY_STYLES.get(severity, "")), _said(incident["title"])
+    badge, title = Text(f" {severity} ", SEVERITY_STYLES.get(severity, "")), _said(incident["title"], 160)
     title.stylize("bold")
     console.print(Text.assemble(badge, " ", title))
     count, services = incident["anomaly_count"], len(incident["affected_services"])

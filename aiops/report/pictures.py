@@ -45,7 +45,7 @@ class Box:
 
     @property
     def is_long(self) -> bool:
-        """Whether its name must be squeezed to be sure to fit: fonts differ."""
+        """Whether its name is made smaller, and held to a width that fits: fonts differ."""
         return len(self.short) > _NAME - 4
 
 
