@@ -49,7 +49,7 @@ def logs(tmp_path: Path) -> Path:
 
 
 def test_a_run_says_what_it_found_and_nothing_else(tmp_path: Path, logs: Path) -> None:
-    """Lines, anomalies, alerts, dead letters and the ledger, six lines in all, and no noise of the libraries."""
+    """Lines, anomalies, alerts, dead letters and the ledger, six lines, and no noise of the libraries."""
     result = aiops("run", "--input", str(logs), cwd=tmp_path)
     assert result.returncode == 0
     assert result.stdout == b""
