@@ -83,6 +83,7 @@ class CorrelateTenant:
         self._take(state, anomalies, changed)
         changed |= self._age(state, state.now_us)
         for incident in state.incidents:
+            _note_growth(incident, state)
             if _is_due(incident, changed, state.now_us):
                 yield Correlated(incident=_revise(incident, state))
         state.incidents = [incident for incident in state.incidents if incident.status != "closed"]
@@ -105,6 +106,7 @@ class CorrelateTenant:
         observe(state.topology, facts, start_us)
         expire(state.topology, state.seen_us, start_us, self._settings.dependency_hours * HOUR_US)
         configure(state.topology, wanted, start_us)
+        state.traces.windows = {name: n for name, n in state.traces.windows.items() if name in state.seen_us}
         observe_traces(state.traces, facts)
         forget_traces(state.traces, start_us - 2 * self._settings.within_us)
         _note_deploys(state, facts)
@@ -271,6 +273,13 @@ def _watch_own(state: TenantMemory, facts: dict[str, ServiceFacts], ill: set[str
     state.grown = grown
 
 
+def _note_growth(incident: IncidentState, state: TenantMemory) -> None:
+    """Keep whose own latency grew in the newest window, if the incident is still going on in it."""
+    if state.grown and incident.last_us >= state.now_us - state.window_us:
+        near = {*incident.symptoms, *(c for s in incident.symptoms for c in state.topology.callees(s))}
+        incident.growth |= {service: growth for service, growth in state.grown.items() if service in near}
+
+
 def _note_deploys(state: TenantMemory, facts: dict[str, ServiceFacts]) -> None:
     found = {deploy.deploy_id: deploy for deploy in state.deploys}
     for service, fact in facts.items():
@@ -291,9 +300,6 @@ def _is_due(incident: IncidentState, changed: dict[str, bool], now_us: int) -> b
 def _revise(incident: IncidentState, state: TenantMemory) -> Incident:
     incident.revision += 1
     incident.updated_us = state.now_us
-    if incident.last_us >= state.now_us - state.window_us:  # what grows after it is none of it
-        near = {*incident.symptoms, *(c for s in incident.symptoms for c in state.topology.callees(s))}
-        incident.growth |= {service: growth for service, growth in state.grown.items() if service in near}
     row = make_incident(incident, state, state.tenant_id)
     if incident.status == "open":
         incident.status = "updated"

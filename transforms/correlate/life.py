@@ -64,7 +64,7 @@ def add_members(
         is_new = is_new or known is None or anomaly.anomaly_type not in known.types
         if known is not None or len(incident.symptoms) < MAX_SERVICES:
             add_symptom(incident.symptoms, anomaly, memory.seen_us, memory.window_us or MINUTE_US)
-            incident.joins[anomaly.service] = max(link.strength, incident.joins.get(anomaly.service, 0.0))
+            incident.joins.setdefault(anomaly.service, link.strength)
         if len(incident.members) < room:
             incident.members.append(_member(anomaly, link.because))
         else:
@@ -99,7 +99,7 @@ def _member(anomaly: Anomaly, because: str) -> IncidentAnomaly:
         anomaly_id=anomaly.anomaly_id,
         service=anomaly.service,
         anomaly_type=anomaly.anomaly_type,
-        severity=anomaly.anomaly_severity,
+        severity="low" if anomaly.below_confidence_floor else anomaly.anomaly_severity,
         detector=anomaly.detector,
         signal=anomaly.signal,
         description=anomaly.description,
@@ -120,6 +120,8 @@ def withdraw_member(incident: IncidentState, anomaly_id: str) -> None:
         for service in incident.symptoms.keys() - services:
             del incident.symptoms[service]
             incident.joins.pop(service, None)
+    if not incident.count:
+        incident.growth = {}
     incident.severity = _severity_of(incident)
 
 

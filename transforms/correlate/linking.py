@@ -148,9 +148,9 @@ def _links_to(
 
 def link_groups(one: Group, other: Group, memory: TenantMemory, since_us: int) -> Link | None:
     """The strongest link between anomalies that came at the same time."""
-    spreads = (one.spreads and other.spreads) or bool(one.detectors & other.detectors)
-    if one.domain != other.domain or not spreads:
+    if one.domain != other.domain:
         return None
+    spreads = (one.spreads and other.spreads) or bool(one.detectors & other.detectors)
     links = _links(one, other.service, other.named, other.patterns, memory, since_us, spreads=spreads)
     return _strongest(list(links))
 

@@ -31,7 +31,6 @@ TRAFFIC_ONLY: Final = -1.0
 FIRST: Final = 0.5  # it began before all others
 
 MAX_CAUSES: Final = 10
-DEPLOY_US: Final = 30 * MINUTE_US
 LEAST_TRACES: Final = 3
 
 
@@ -135,11 +134,12 @@ def _of_time(service: str, symptoms: Symptoms, incident: IncidentState) -> Itera
 
 def _of_deploys(service: str, incident: IncidentState) -> Iterator[Reason]:
     symptoms = incident.symptoms.get(service)
+    began_us = symptoms.first_us if symptoms else incident.started_us
     mine = [deploy for deploy in incident.deploys if deploy.service == service]
-    before = [deploy for deploy in mine if deploy.deployed_at <= incident.started_us + MINUTE_US]
+    before = [deploy for deploy in mine if deploy.deployed_at <= began_us + MINUTE_US]
     if before:
         newest = max(before, key=lambda deploy: (deploy.deployed_at, deploy.deploy_id))
-        minutes = max(0, round((incident.started_us - newest.deployed_at) / MINUTE_US))
+        minutes = max(0, round((began_us - newest.deployed_at) / MINUTE_US))
         yield Reason(DEPLOY, f"{newest.what} was rolled out {minutes} min before it began")
     elif symptoms is not None and DEPLOY_TYPE in symptoms.types:
         yield Reason(DEPLOY, "it is worse since a revision was rolled out")

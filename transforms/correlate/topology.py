@@ -203,7 +203,7 @@ def _row(tenant_id: str, names: tuple[str, str], edge: Edge, end_us: int, window
         first_seen=edge.first_us,
         last_seen=edge.last_us,
         requests=total.count,
-        errors=total.errors,
+        errors=total.errors if edge.source == "mesh" else None,
         requests_per_minute=total.count / minutes if minutes else 0.0,
         latency_p50_ms=p50_ms,
         latency_p95_ms=p95_ms,

@@ -36,7 +36,7 @@ class FailingTraces(msgspec.Struct, dict=True):
 
     by_id: dict[str, FailingTrace] = {}
     usual: dict[str, float] = {}
-    windows: int = 0
+    windows: dict[str, int] = {}  # calm ones of each service, up to USUAL_WINDOWS
 
     @cached_property  # no field: it is not encoded
     def by_service(self) -> dict[str, dict[str, int]]:
@@ -67,10 +67,11 @@ def observe_traces(traces: FailingTraces, facts: Mapping[str, ServiceFacts]) -> 
 def learn_first(traces: FailingTraces, calm: Collection[str], start_us: int, end_us: int) -> None:
     """Count how many traces of a window began to fail at each of the `calm` services."""
     counts = first_failures(traces, start_us, end_us)
-    traces.windows = min(traces.windows + 1, USUAL_WINDOWS)
+    for service in calm:
+        traces.windows[service] = min(traces.windows.get(service, 0) + 1, USUAL_WINDOWS)
     for service in sorted({*traces.usual, *counts} & set(calm)):
         usual = traces.usual.get(service, 0.0)
-        traces.usual[service] = usual + (counts.get(service, 0) - usual) / traces.windows
+        traces.usual[service] = usual + (counts.get(service, 0) - usual) / traces.windows[service]
     traces.usual = {service: usual for service, usual in traces.usual.items() if usual > 1e-3}
 
 
