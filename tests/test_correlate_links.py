@@ -265,3 +265,12 @@ def test_anomalies_below_the_floor_join_what_they_are_linked_to(together: bool) 
     if not together:
         tenant.at(2, mesh(CHAIN), [unsure("cart", 2)])
     assert because(one_incident(tenant)) == {"web": ["it opened the incident"], "cart": ["web calls cart"]}
+
+
+def test_without_logs_a_service_that_is_well_again_links_nothing() -> None:
+    """A job over metrics alone knows no windows of services; time passes with its anomalies."""
+    for minute, expected in ((3, 1), (6, 2)):
+        tenant = Tenant()
+        tenant.at(0, {}, [make_anomaly("cart", 0, "metric_anomaly")])
+        tenant.at(minute, {}, [make_anomaly("cart", minute, "resource_exhaustion")])
+        assert len(tenant.last) == expected, minute
