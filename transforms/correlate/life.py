@@ -15,7 +15,7 @@ from transforms.correlate.state import (
     IncidentState,
     TenantMemory,
 )
-from transforms.correlate.symptoms import add_symptom
+from transforms.correlate.symptoms import add_symptom, named_services
 from transforms.elements import ANOMALY_SEVERITIES, Anomaly, AnomalySeverity, content_id
 from transforms.fingerprints import fingerprint_of
 from transforms.incident_elements import IncidentAnomaly
@@ -63,7 +63,8 @@ def add_members(
         known = incident.symptoms.get(anomaly.service)
         is_new = is_new or known is None or anomaly.anomaly_type not in known.types
         if known is not None or len(incident.symptoms) < MAX_SERVICES:
-            add_symptom(incident.symptoms, anomaly, memory.seen_us, memory.window_us or MINUTE_US)
+            named = named_services(anomaly, memory.seen_us, memory.topology)
+            add_symptom(incident.symptoms, anomaly, named, memory.window_us or MINUTE_US)
             incident.joins.setdefault(anomaly.service, link.strength)
         if len(incident.members) < room:
             incident.members.append(_member(anomaly, link.because))

@@ -38,6 +38,9 @@ OWN_TYPES: Final = frozenset({SECURITY_TYPE, CERTIFICATE_TYPE, "new_pattern"})
 
 SURE: Final = 0.9
 
+LEAST_NAME: Final = 8
+"""Of what was rolled out. Shorter ones, such as v1 or latest, are names that many things have."""
+
 ACTIVE_US: Final = 3 * MINUTE_US
 """A service without an anomaly for that long is well again: what comes then is another problem."""
 
@@ -84,7 +87,7 @@ def group_anomalies(anomalies: Sequence[Anomaly], memory: TenantMemory) -> list[
         order = not may_open(anomaly), anomaly.window_start, anomaly.anomaly_id
         group = groups.setdefault(key, Group(*key, [], set(), set(), set(), set(), since_us, order))
         group.anomalies.append(anomaly)
-        group.named |= named_services(anomaly, memory.seen_us)
+        group.named |= named_services(anomaly, memory.seen_us, memory.topology)
         group.patterns |= telling_patterns(anomaly)
         group.types.add(anomaly.anomaly_type)
         group.detectors.add(anomaly.detector)
@@ -190,7 +193,7 @@ def _links(
     if group.patterns & patterns:
         yield Link(SHARED_PATTERN, f"{mine} and {service} log the same pattern")
     rolled_out = memory.rolled_out.get(service, set()) & memory.rolled_out.get(mine, set())
-    if rolled_out - {service, mine, ""}:
+    if any(len(what) >= LEAST_NAME for what in rolled_out - {service, mine}):
         yield Link(SHARED_REVISION, f"the same was rolled out to {mine} and {service}")
     if spreads:
         yield from _calls(mine, service, memory)

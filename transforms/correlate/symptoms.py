@@ -8,6 +8,7 @@ from typing import Final
 
 import msgspec
 
+from transforms.correlate.topology import Topology
 from transforms.elements import Anomaly, AnomalySeverity, Evidence, content_id
 
 TRAFFIC_TYPES: Final = frozenset({"traffic_change", "silence"})
@@ -67,9 +68,9 @@ def weight_of(anomaly: Anomaly) -> float:
 
 
 def add_symptom(
-    symptoms: dict[str, Symptoms], anomaly: Anomaly, services: Collection[str], window_us: int
+    symptoms: dict[str, Symptoms], anomaly: Anomaly, named: Collection[str], window_us: int
 ) -> None:
-    """Count one anomaly; `services` are the names that its error messages may name."""
+    """Count one anomaly; `named` are the services that its error messages name."""
     found = symptoms.get(anomaly.service)
     # A rule that looks back on ten minutes may speak of the first of them.
     ill_us = min(anomaly.window_end, anomaly.window_start + window_us)
@@ -79,7 +80,7 @@ def add_symptom(
     found.last_us = max(found.last_us, ill_us)
     found.anomalies += 1
     _add(found.types, anomaly.anomaly_type)
-    for name in sorted(named_services(anomaly, services)):
+    for name in sorted(named):
         _add(found.named, name)
     for text in sorted(telling_patterns(anomaly)):
         _add(found.texts, text)
@@ -107,11 +108,25 @@ def telling_patterns(anomaly: Anomaly) -> set[str]:
     return {content_id(text)[:16] for text in texts}
 
 
-def named_services(anomaly: Anomaly, services: Collection[str]) -> set[str]:
-    """Other services that the messages of the anomaly name, as in "no instances of payment"."""
+def named_services(anomaly: Anomaly, services: Collection[str], topology: Topology) -> set[str]:
+    """Other services that the messages of the anomaly name, as in "no instances of payment".
+
+    Of a name that is a plain word, such as cart, only who may call that service can mean it.
+    """
     texts = [text for e in anomaly.evidence for text in (e.pattern, *(x.message for x in e.examples))]
     words = {word for text in texts for word in _words(text)}
-    return {word for word in words if word in services and word != anomaly.service}
+    mine = anomaly.service
+    return {
+        word
+        for word in words
+        if word in services and word != mine and (not word.isalpha() or _may_call(mine, word, topology))
+    }
+
+
+def _may_call(service: str, callee: str, topology: Topology) -> bool:
+    """Whether it calls it, through one other at most; or nobody is known who does."""
+    callers = topology.callers(callee)
+    return not callers or service in callers or not callers.isdisjoint(topology.callees(service))
 
 
 def _words(text: str) -> set[str]:
