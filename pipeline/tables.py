@@ -263,10 +263,11 @@ def generated_files() -> dict[str, str]:
     files = {f"terraform/tables/{table}.json": schema for table, schema in schemas.items()}
     from pipeline.message_schemas import schema_files  # these read the columns of this module
     from pipeline.table_layout import layouts_file
+    from pipeline.template import template_files
     from pipeline.views import view_files
 
     files["terraform/tables.json"] = json.dumps(layouts_file(), indent=2) + "\n"
-    return files | {"docs/tables.md": tables_page()} | schema_files() | view_files()
+    return files | {"docs/tables.md": tables_page()} | schema_files() | view_files() | template_files()
 
 
 def main(arguments: list[str]) -> int:

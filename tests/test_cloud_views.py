@@ -12,7 +12,8 @@ from pipeline.duckdb_store import DuckDBStore
 from pipeline.tables import TABLES
 from pipeline.views import view_sources
 
-pytestmark = [pytest.mark.cloud, pytest.mark.slow]
+# ZetaSQL compiles itself once on each machine, which takes minutes where others work too.
+pytestmark = [pytest.mark.cloud, pytest.mark.slow, pytest.mark.timeout(1_200)]
 
 VIEWS = list(view_sources())
 _DUCKDB_TYPES = {
