@@ -26,10 +26,10 @@ demo: $(STAMP)  ## Simulate a small shop, run the job over it, show anomalies an
 	@$(BIN)/aiops demo
 
 test: $(STAMP)  ## Run all tests
-	@$(BIN)/python -m pytest tests
+	@$(BIN)/python -m pytest tests -n auto --dist loadfile
 
 test-fast: $(STAMP)  ## Run the tests that take no time
-	@$(BIN)/python -m pytest tests -m "not slow"
+	@$(BIN)/python -m pytest tests -m "not slow" -n auto --dist loadfile
 
 CLOUD_TESTS := test_cloud_views test_views test_table_layout test_template test_launch test_terraform test_update
 

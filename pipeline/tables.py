@@ -55,7 +55,7 @@ TABLE_KEYS: Final[dict[str, tuple[str, ...]]] = {
     "anomalies": ("anomaly_id",),
     "incidents": ("incident_id",),
     "alert_events": ("alert_id", "sequence"),
-    "dependencies": ("tenant_id", "caller", "callee", "source"),
+    "dependencies": ("tenant_id", "caller", "callee"),
     "deploys": ("deploy_id",),
     "baselines": ("tenant_id", "service", "signal"),
     "dead_letters": ("dead_letter_id",),
