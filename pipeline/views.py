@@ -76,8 +76,36 @@ SELECT *, received - analyzed - late - duplicate - filtered - dead_lettered AS d
 FROM minutes
 """
 
+GEMINI_TRUST: Final = """
+CREATE OR REPLACE VIEW gemini_trust AS
+SELECT tenant_id, date_trunc('day', asked_at) AS day, model, prompt_version,
+       CAST(sum(findings) AS BIGINT) AS findings, CAST(sum(verified_findings) AS BIGINT) AS verified_findings,
+       CAST(sum(claims) AS BIGINT) AS claims, CAST(sum(verified_claims) AS BIGINT) AS verified_claims,
+       sum(verified_claims) / nullif(sum(claims), 0) AS verified_share
+FROM current_gemini_calls
+WHERE subject <> 'window' AND outcome = 'answered'
+GROUP BY ALL
+"""
+
+GEMINI_SPENDING: Final = """
+CREATE OR REPLACE VIEW gemini_spending AS
+SELECT tenant_id, date_trunc('day', asked_at) AS day,
+       count(*) FILTER (WHERE subject <> 'window') AS requests,
+       count(*) FILTER (WHERE subject <> 'window' AND outcome = 'failed') AS failed_requests,
+       CAST(sum(tokens_in) AS BIGINT) AS tokens_in, CAST(sum(tokens_out) AS BIGINT) AS tokens_out,
+       sum(cost_usd) AS cost_usd,
+       count(*) FILTER (WHERE subject = 'window') AS windows,
+       count(*) FILTER (WHERE subject = 'window' AND outcome = 'answered') AS windows_answered,
+       count(*) FILTER (WHERE subject = 'window' AND outcome = 'cached') AS windows_cached,
+       count(*) FILTER (WHERE subject = 'window' AND outcome = 'failed') AS windows_failed,
+       count(*) FILTER (WHERE subject = 'window' AND reason IN ('over_budget', 'not_novel'))
+         AS windows_over_budget
+FROM current_gemini_calls
+GROUP BY ALL
+"""
+
 
 def view_statements() -> list[str]:
     """Statements that create or replace every view, each after those it reads."""
     views = [CURRENT_LOG_PATTERNS if table == "log_patterns" else current_view(table) for table in TABLE_KEYS]
-    return [*views, LEDGER_BALANCE]
+    return [*views, LEDGER_BALANCE, GEMINI_TRUST, GEMINI_SPENDING]
