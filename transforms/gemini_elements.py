@@ -204,7 +204,9 @@ class GeminiCall(msgspec.Struct, frozen=True):
     prompt_tokens_estimated: Annotated[int, describe("Tokens of the prompt as estimated before asking.")]
     tokens_in: Annotated[int, describe("Tokens of the prompt, as billed.")]
     tokens_out: Annotated[int, describe("Tokens of the answer, thoughts included, as billed.")]
-    cost_usd: Annotated[float, describe("Cost by the price file, US dollars.")]
+    cost_usd: Annotated[
+        float | None, describe("Cost by the price file, US dollars; null for a model without a price.")
+    ]
     latency_ms: Annotated[int, describe("From the first attempt to the last answer.")]
     attempts: Annotated[int, describe("HTTP requests that were made.")]
     findings: Annotated[int, describe("Findings in the answer.")]
