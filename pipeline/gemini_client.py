@@ -10,10 +10,12 @@ import logging
 import random
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from hashlib import blake2b
 from typing import Any, Final
 
 import httpx
@@ -30,6 +32,9 @@ _LOGGER = logging.getLogger(__name__)
 RETRIED: Final[frozenset[FailReason]] = frozenset({"rate_limited", "server_error", "connection", "timeout"})
 FIRST_PAUSE_SECONDS: Final = 1.0
 LONGEST_PAUSE_SECONDS: Final = 30.0
+MOST_ANSWERS: Final = 256
+"""Answers that are kept for a bundle that is repeated in this process: the same words, the same answer."""
+
 GOOGLE_API: Final = ".googleapis.com"
 
 
@@ -46,8 +51,8 @@ class GeminiSettings:
     project: str = ""
     location: str = "global"
     base_url: str = ""
-    max_output_tokens: int = 8_192
-    temperature: float = 0.0
+    max_output_tokens: int = 16_384  # thoughts count
+    temperature: float = 1.0
     timeout_seconds: float = 60.0
     total_seconds: float = 120.0
     attempts: int = 3
@@ -92,6 +97,8 @@ class GeminiClient:
         self._wall = wall or _Wall()
         self._slots = threading.BoundedSemaphore(settings.concurrency)
         self.breaker = Breaker(settings.breaker_failures, settings.breaker_seconds, self._wall.monotonic)
+        self._answers: OrderedDict[bytes, Reply] = OrderedDict()
+        self._lock = threading.Lock()
         self._client = _make_client(settings)
 
     def has_slot(self) -> bool:
@@ -104,6 +111,10 @@ class GeminiClient:
     def ask(self, system: str, text: str, schema: dict[str, Any]) -> Reply:
         """Ask, retry within bounds, give up. Failures come back as `Reply.failed`."""
         begun = self._wall.monotonic()
+        key = blake2b(f"{len(system)} {system}{text}".encode("utf-8", "replace"), digest_size=16).digest()
+        with self._lock:
+            if (known := self._answers.get(key)) is not None:
+                return known
         if not self.breaker.allows():
             return Reply(failed="breaker_open", attempts=0)
         deadline = begun + self._settings.total_seconds
@@ -116,7 +127,13 @@ class GeminiClient:
             self._slots.release()
         # What the server refuses for good says nothing about its health.
         self.breaker.record(is_failure=reply.failed in RETRIED or reply.failed == "permission_denied")
-        return _took(reply, round(1_000 * (self._wall.monotonic() - begun)))
+        reply = _took(reply, round(1_000 * (self._wall.monotonic() - begun)))
+        if reply.failed is None:
+            with self._lock:
+                self._answers[key] = reply
+                if len(self._answers) > MOST_ANSWERS:
+                    self._answers.popitem(last=False)
+        return reply
 
     def _try(self, system: str, text: str, schema: dict[str, Any], deadline: float) -> Reply:
         pause = FIRST_PAUSE_SECONDS

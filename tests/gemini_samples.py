@@ -82,6 +82,10 @@ class ScriptedModel:
 def truthful(text: str) -> str:
     """An answer with one finding a window that holds, made from the prompt itself."""
     body = json.loads(text)
+    if "windows" not in body:
+        cause = body["candidates"][0]["service"]
+        told = {"what": "Things fail.", "likely_cause": "It failed first.", "cause": cause}
+        return json.dumps(told | {"next_checks": ["Look at it."]})
     found: list[dict[str, Any]] = []
     for shown in body["windows"]:
         patterns: Sequence[str] = [name for name, (_, errors) in shown["counts"].items() if errors]

@@ -7,6 +7,7 @@ import time
 import tracemalloc
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import count
 from typing import Any
 
 import pytest
@@ -42,8 +43,12 @@ def client_of(url: str, clock: Clock | None = None, **changes: Any) -> GeminiCli
     return GeminiClient(settings, (clock or Clock()).wall())
 
 
-def ask(client: GeminiClient) -> Any:
-    return client.ask("be brief", '{"windows": []}', RESPONSE_SCHEMA)
+NUMBERS = count()
+
+
+def ask(client: GeminiClient, text: str = "") -> Any:
+    """Ask something that was not asked before, unless `text` says what."""
+    return client.ask("be brief", text or f'{{"windows": [], "number": {next(NUMBERS)}}}', RESPONSE_SCHEMA)
 
 
 def test_an_answer_comes_with_its_tokens_and_the_request_is_as_it_should_be() -> None:
@@ -59,7 +64,7 @@ def test_an_answer_comes_with_its_tokens_and_the_request_is_as_it_should_be() ->
     assert headers["Authorization"] == "Bearer unused"
     assert body["systemInstruction"]["parts"][0]["text"] == "be brief"
     config = body["generationConfig"]
-    assert (config["responseMimeType"], config["temperature"]) == ("application/json", 0.0)
+    assert (config["responseMimeType"], config["temperature"]) == ("application/json", 1.0)
     assert config["responseSchema"]["required"] == ["findings"]
     assert "tools" not in body
 
@@ -186,6 +191,14 @@ def test_bad_answers_do_not_open_the_breaker() -> None:
         for _ in range(6):
             ask(client)
         assert not client.breaker.is_open
+
+
+def test_the_same_question_is_sent_once_and_a_failure_is_asked_again() -> None:
+    """A bundle that is repeated in this process finds the answer; a failure is no answer."""
+    with serving(fail(400), say(ANSWER)) as server:
+        client = client_of(server.url)
+        assert [ask(client, "same").failed for _ in range(3)] == ["bad_request", None, None]
+        assert len(server.requests) == 2
 
 
 def test_requests_at_once_are_bounded_in_a_process() -> None:

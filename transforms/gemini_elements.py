@@ -150,7 +150,7 @@ SkipReason = Literal[
     "late",
     "over_budget",
     "not_novel",
-    "incident_known",
+    "drained",
 ]
 FailReason = Literal[
     "breaker_open",

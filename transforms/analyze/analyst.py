@@ -6,7 +6,7 @@ Every window that comes in goes out in exactly one row of `gemini_calls` with su
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -48,6 +48,8 @@ from transforms.elements import Anomaly
 from transforms.gemini_elements import CallOutcome, GeminiCall, Hypothesis, LadderStep, WindowEvidence
 from transforms.incident_elements import Incident
 
+AskAll = Callable[[Callable[[Prompt], Reply], Sequence[Prompt]], Iterable[Reply]]
+
 EXPECTED_ANSWER_TOKENS: Final = 1_000
 """What is held back for an answer before it is known."""
 
@@ -74,11 +76,15 @@ class _Request:
 
 
 class Analyst:
-    """Analyzes batches of one tenant at a time; all memory is in the TenantMemory that is handed in."""
+    """Analyzes batches of one tenant at a time; all memory is in the TenantMemory that is handed in.
 
-    def __init__(self, settings: AnalyzeSettings, model: Model) -> None:
+    `ask_all` maps a function over the prompts of a batch, maybe at once: its results are in their order.
+    """
+
+    def __init__(self, settings: AnalyzeSettings, model: Model, ask_all: AskAll = map) -> None:
         self._settings = settings
         self._model = model
+        self._ask_all = ask_all
         largest = settings.max_prompt_tokens + EXPECTED_ANSWER_TOKENS
         self._allowance = Allowance(settings.tokens_per_day, settings.requests_per_day, largest)
 
@@ -87,75 +93,80 @@ class Analyst:
     def analyze(self, memory: TenantMemory, batch: Sequence[Selected], now_us: int) -> Iterator[Analyzed]:
         """What becomes of the windows of `batch`, which are of one tenant and none of them skipped."""
         self._begin(memory, now_us)
-        ordered = sorted(batch, key=lambda one: (one.window.window_start_us, one.window.service))
-        fresh = []
-        for one in ordered:
+        once = {(one.window.window_start_us, one.window.service): one for one in batch}
+        fresh: dict[tuple[int, str], Selected] = {}
+        for key, one in sorted(once.items()):
             if all(item in memory.items for item in one.items):
                 yield from self._say_again(memory, one, "full", now_us)
             else:
-                fresh.append(one)
-        by_window = {(one.window.service, one.window.window_start_us): one for one in fresh}
-        for prompt in plan_prompts([one.window for one in fresh], self._settings.max_prompt_tokens):
-            selected = [by_window[w.service, w.window_start_us] for w in prompt.windows.values()]
-            yield from self._take_step(memory, prompt, selected, now_us)
+                fresh[key] = one
+        requests = []
+        for prompt in plan_prompts([one.window for one in fresh.values()], self._settings.max_prompt_tokens):
+            selected = [fresh[window.window_start_us, window.service] for window in prompt.windows.values()]
+            request = self._take_step(memory, prompt, selected)
+            if request is not None:
+                spend(memory.budget, _estimate(request.prompt), 1)
+                requests.append(request)
+            yield from self._leave_out(memory, selected, request, now_us)
+        replies = self._ask_all(self._send, [request.prompt for request in requests])
+        for request, reply in zip(requests, replies, strict=True):
+            yield from self._take_reply(memory, request, reply, now_us)
 
     def _begin(self, memory: TenantMemory, now_us: int) -> None:
         fill(memory.budget, self._allowance, now_us)
         forget(memory, now_us, self._settings.repeat_us, PROMPT_VERSION + NARRATIVE_VERSION)
 
-    def _take_step(
-        self, memory: TenantMemory, prompt: Prompt, selected: list[Selected], now_us: int
-    ) -> Iterator[Analyzed]:
-        """The highest step of the ladder that the budget allows."""
-        if self._affords(memory, prompt):
-            yield from self._ask(memory, _Request(prompt, selected, "full"), now_us)
-            return
+    def _take_step(self, memory: TenantMemory, prompt: Prompt, selected: list[Selected]) -> _Request | None:
+        """The request of the highest step of the ladder that the budget allows; None below requests."""
+        if can_afford(memory.budget, _estimate(prompt)):
+            return _Request(prompt, selected, "full")
         novel = [one for one in selected if NOVEL.intersection(one.asked_because)]
         if novel:
             small = build_prompt([_novel_part(one) for one in novel])
-            if small.tokens < prompt.tokens and self._affords(memory, small):
-                yield from self._ask(memory, _Request(small, novel, "novel_only"), now_us)
-                for one in selected:
-                    if one not in novel:
-                        yield _row(one, "skipped", "not_novel", "novel_only", now_us)
-                return
+            if small.tokens < prompt.tokens and can_afford(memory.budget, _estimate(small)):
+                return _Request(small, novel, "novel_only")
+        return None
+
+    def _leave_out(
+        self, memory: TenantMemory, selected: list[Selected], request: _Request | None, now_us: int
+    ) -> Iterator[Analyzed]:
+        """What is said of windows that are not in the request after all."""
+        asked = request.selected if request else []
         for one in selected:
-            if one.window.service in memory.verdicts:
+            if one in asked:
+                continue
+            if request is not None:
+                yield _row(one, "skipped", "not_novel", "novel_only", now_us)
+            elif one.window.service in memory.verdicts:
                 yield from self._say_again(memory, one, "cached", now_us)
             else:
                 yield _row(one, "skipped", "over_budget", "rules_only", now_us)
 
-    def _affords(self, memory: TenantMemory, prompt: Prompt | NarrativePrompt) -> bool:
-        return can_afford(memory.budget, prompt.tokens + EXPECTED_ANSWER_TOKENS)
-
-    def _ask(
-        self, memory: TenantMemory, request: _Request, now_us: int, *, may_halve: bool = True
+    def _take_reply(
+        self, memory: TenantMemory, request: _Request, reply: Reply, now_us: int, *, may_halve: bool = True
     ) -> Iterator[Analyzed]:
-        request.reply = reply = self._send(memory, request.prompt)
+        _settle_budget(memory, request.prompt, reply)
+        request.reply = reply
         if reply.failed is None:
             try:
                 request.findings = read_answer(reply.text)
             except BadAnswerError as error:
                 request.reply = replace(reply, failed=error.reason)
         halves = split_prompt(request.prompt) if may_halve and reply.failed == "truncated" else []
-        if not halves or not all(self._affords(memory, half) for half in halves):
+        needed = sum(_estimate(half) for half in halves)
+        if not halves or not can_afford(memory.budget, needed, len(halves)):
             yield from self._settle(memory, request, now_us)
             return
         yield self._request_row(request, now_us)
         by_start = {one.window.window_start_us: one for one in request.selected}
         for half in halves:
             part = [by_start[window.window_start_us] for window in half.windows.values()]
-            yield from self._ask(memory, _Request(half, part, request.step), now_us, may_halve=False)
+            spend(memory.budget, _estimate(half), 1)
+            again = _Request(half, part, request.step)
+            yield from self._take_reply(memory, again, self._send(half), now_us, may_halve=False)
 
-    def _send(self, memory: TenantMemory, prompt: Prompt | NarrativePrompt) -> Reply:
-        reply = self._model.ask(prompt.system, prompt.text, prompt.schema)
-        if reply.failed == "breaker_open":
-            return reply
-        spent = reply.tokens_in + reply.tokens_out
-        if spent == 0 and reply.failed is None:
-            spent = prompt.tokens  # a server that does not say what it billed
-        spend(memory.budget, spent, max(1, reply.attempts))
-        return reply
+    def _send(self, prompt: Prompt | NarrativePrompt) -> Reply:
+        return self._model.ask(prompt.system, prompt.text, prompt.schema)
 
     def _settle(self, memory: TenantMemory, request: _Request, now_us: int) -> Iterator[Analyzed]:
         """Check what came back, remember what held, and write every row."""
@@ -254,10 +265,12 @@ class Analyst:
             yield from _tell(incident, known)
             return
         prompt = build_narrative_prompt(incident)
-        if not self._affords(memory, prompt):
+        if not can_afford(memory.budget, _estimate(prompt)):
             yield self._incident_row(incident, prompt, Reply(attempts=0), "over_budget", now_us)
             return
-        reply = self._send(memory, prompt)
+        spend(memory.budget, _estimate(prompt), 1)
+        reply = self._send(prompt)
+        _settle_budget(memory, prompt, reply)
         told = None
         if reply.failed is None:
             try:
@@ -287,6 +300,18 @@ class Analyst:
         if skipped:
             call = replace(call, outcome="skipped", reason=skipped, ladder_step="rules_only", model="")
         return Analyzed(call=call)
+
+
+def _estimate(prompt: Prompt | NarrativePrompt) -> int:
+    return prompt.tokens + EXPECTED_ANSWER_TOKENS
+
+
+def _settle_budget(memory: TenantMemory, prompt: Prompt | NarrativePrompt, reply: Reply) -> None:
+    """What was used takes the place of what was held back."""
+    used = reply.tokens_in + reply.tokens_out
+    if used == 0 and reply.failed is None:
+        used = prompt.tokens  # a server that does not say what it billed
+    spend(memory.budget, used - _estimate(prompt), reply.attempts - 1)
 
 
 def _doubt(checked: Checked) -> Checked:

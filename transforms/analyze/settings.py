@@ -22,7 +22,6 @@ class AnalyzeSettings:
     requests_per_day: int = 2_000
     repeat_minutes: int = 360  # evidence that was answered is not asked about again for so long
     max_prompt_tokens: int = 30_000
-    max_output_tokens: int = 8_192
     confidence_floor: float = 0.7
     prices: tuple[Price, ...] = field(default=DEFAULT_PRICES)
 
