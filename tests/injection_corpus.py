@@ -194,7 +194,7 @@ def _true(body: dict[str, Any], **changes: Any) -> dict[str, Any]:
 
 
 def _flood(body: dict[str, Any]) -> str:
-    return answer(*[_true(body, anomaly_type=kind) for kind in ("error_spike", "unusual_pattern") * 500])
+    return answer(*[_true(body, anomaly_type=kind) for kind in ("error_spike", "unusual_pattern") * 100])
 
 
 EVIL_TEXT: Final = (

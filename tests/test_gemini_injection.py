@@ -64,7 +64,7 @@ def client(server: FakeGemini) -> GeminiClient:
 def attack(text: str, client: GeminiClient) -> list[Analyzed]:
     """The tenant's batch: the attacker's window beside the victim's, each asked about for the first time."""
     number = next(NUMBERS)
-    hostile = replace(REFUSED, text=f"{text} {number}", example=text, exception=text[:200], count=9, errors=9)
+    hostile = replace(REFUSED, text=f"{number} {text}", example=text, exception=text[:200], count=9, errors=9)
     mine = window(0, ATTACKER, patterns=[hostile, RETRY], errors=9)
     theirs = window(0, VICTIM, patterns=[replace(REFUSED, text=f"refused {number}")])
     batch = [select_window(mine), select_window(theirs)]
