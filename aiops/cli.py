@@ -12,6 +12,7 @@ from aiops import show
 from aiops.alerts.command import app as alerts_app
 from aiops.baselines import app as baselines_app
 from aiops.catalog import app as catalog_app
+from aiops.explain import explain
 from aiops.report.command import report
 from aiops.rules import app as rules_app
 from aiops.show_baselines import baselines as show_baselines
@@ -45,6 +46,7 @@ app.add_typer(baselines_app, name="baselines", help="Check a file on learned det
 app.add_typer(catalog_app, name="catalog", help="Check a service catalog.")
 app.command("warm-start")(warm_start)
 app.command("simulate")(simulate)
+app.command("explain")(explain)
 
 
 @app.command()

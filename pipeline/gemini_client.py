@@ -18,9 +18,10 @@ from email.utils import parsedate_to_datetime
 from hashlib import blake2b
 from typing import Any, Final
 
+import google.auth
 import httpx
 from google import genai
-from google.auth.exceptions import GoogleAuthError
+from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError
 from google.genai import errors, types
 
 from pipeline.gemini_breaker import Breaker
@@ -36,6 +37,7 @@ MOST_ANSWERS: Final = 256
 """Answers that are kept for a bundle that is repeated in this process: the same words, the same answer."""
 
 GOOGLE_API: Final = ".googleapis.com"
+_SCOPE: Final = "https://www.googleapis.com/auth/cloud-platform"
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,7 @@ class GeminiClient:
         self.breaker = Breaker(settings.breaker_failures, settings.breaker_seconds, self._wall.monotonic)
         self._answers: OrderedDict[bytes, Reply] = OrderedDict()
         self._lock = threading.Lock()
-        self._client = _make_client(settings)
+        self._client: genai.Client | None = None  # made at the first question: credentials may be missing
 
     def has_slot(self) -> bool:
         """Whether a question could be asked now without waiting for others; a hint, no promise."""
@@ -151,6 +153,12 @@ class GeminiClient:
             self._wall.sleep(wait)
         raise AssertionError("attempts is at least 1")
 
+    def _connected(self) -> genai.Client:
+        with self._lock:
+            if self._client is None:
+                self._client = _make_client(self._settings)
+            return self._client
+
     def _once(
         self, system: str, text: str, schema: dict[str, Any], timeout_seconds: float
     ) -> tuple[Reply, float | None]:
@@ -166,7 +174,7 @@ class GeminiClient:
             http_options=types.HttpOptions(timeout=max(1, round(1_000 * timeout_seconds))),
         )
         try:
-            response = self._client.models.generate_content(
+            response = self._connected().models.generate_content(
                 model=self._settings.model, contents=text, config=config
             )
         except errors.APIError as error:
@@ -178,7 +186,9 @@ class GeminiClient:
             return Reply(failed="connection"), None
         except GoogleAuthError as error:
             _LOGGER.warning(
-                "No credentials for Gemini (%s): gcloud auth application-default login.", type(error).__name__
+                "No credentials or no project for Gemini (%s): gcloud auth application-default login, or "
+                "--gemini_project.",
+                type(error).__name__,
             )
             return Reply(failed="permission_denied"), None
         except (ValueError, TypeError, AttributeError):  # the body of a 200 is not what the API promises
@@ -191,8 +201,10 @@ def _make_client(settings: GeminiSettings) -> genai.Client:
     if settings.base_url:
         http.base_url = settings.base_url.rstrip("/")
     if settings.is_google:
-        # None stands for application default credentials, and for their project.
-        project, credentials = settings.project or None, None
+        credentials, own_project = google.auth.default(scopes=[_SCOPE])
+        project = settings.project or own_project
+        if not project:
+            raise DefaultCredentialsError("no project: give --gemini_project")
     else:
         project, credentials = settings.project or "none", _no_credentials()
     return genai.Client(

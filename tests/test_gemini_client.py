@@ -10,8 +10,10 @@ from datetime import UTC, datetime
 from itertools import count
 from typing import Any
 
+import google.auth
 import pytest
 from fake_gemini import Behavior, fail, hang, raw, reset, response, say, serving
+from google.auth.exceptions import DefaultCredentialsError
 
 from pipeline.gemini_breaker import Breaker
 from pipeline.gemini_client import GeminiClient, GeminiSettings, _Wall
@@ -237,6 +239,17 @@ def test_threads_of_a_process_share_one_client_and_settings_can_be_sent_to_worke
 def test_credentials_go_to_google_alone(url: str, is_google: bool) -> None:
     """Another server gets none, whatever its name looks like."""
     assert GeminiSettings("m", base_url=url).is_google is is_google
+
+
+def test_without_credentials_the_job_goes_on_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that may not ask is no reason to stop: the windows say permission_denied."""
+
+    def none(**_: object) -> None:
+        raise DefaultCredentialsError("none")
+
+    monkeypatch.setattr(google.auth, "default", none)
+    client = GeminiClient(GeminiSettings("m", breaker_failures=2))
+    assert [ask(client).failed for _ in range(3)] == ["permission_denied"] * 2 + ["breaker_open"]
 
 
 @pytest.mark.slow
