@@ -12,6 +12,7 @@ from aiops import show
 from aiops.alerts.command import app as alerts_app
 from aiops.baselines import app as baselines_app
 from aiops.catalog import app as catalog_app
+from aiops.explain import explain
 from aiops.launch import app as launch_app
 from aiops.notify.command import app as notify_app
 from aiops.quality import quality
@@ -55,6 +56,7 @@ app.add_typer(notify_app, name="notify")
 app.command("warm-start")(warm_start)
 app.add_typer(launch_app, name="launch")
 app.command("simulate")(simulate)
+app.command("explain")(explain)
 
 
 @app.command()

@@ -23,6 +23,7 @@ from pipeline.catalog_source import CatalogError
 from pipeline.main import run_job
 from pipeline.operator_files import FileUnreadableError
 from pipeline.options import OptionsError, Settings, make_parser, parse_options
+from pipeline.prices_source import PricesError
 from pipeline.snapshot_files import SnapshotFileError
 from pipeline.sources import READ_PROGRESS, STDIN, InputError
 from pipeline.store import StoreError
@@ -31,7 +32,7 @@ from transforms.detect.rule_loading import RulesError
 
 _EXPECTED: Final = (
     *(OptionsError, InputError, StoreError, RulesError, BookError),
-    *(FileUnreadableError, SnapshotFileError, CatalogError, AlertFileError),
+    *(FileUnreadableError, SnapshotFileError, CatalogError, AlertFileError, PricesError),
 )
 _STOPPED: Final[dict[int, int]] = {signal.SIGINT: 130, signal.SIGTERM: 143}
 

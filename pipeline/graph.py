@@ -10,10 +10,14 @@ from dataclasses import dataclass, field
 import apache_beam as beam
 
 from pipeline.alert_sources import ParseAlertCommands
+from pipeline.analysis import AddNarratives, MakeNotices
 from pipeline.sinks import MakeRows, MakeWindowRows
 from transforms.alert.catalog import EMPTY_CATALOG, ServiceCatalog
 from transforms.alert.settings import AlertSettings
 from transforms.alert.transform import ManageAlerts
+from transforms.analyze.model import ModelFactory
+from transforms.analyze.settings import AnalyzeSettings
+from transforms.analyze.transform import AnalyzeWithGemini
 from transforms.coders import register_coders
 from transforms.correlate.settings import CorrelateSettings
 from transforms.correlate.transform import CorrelateAnomalies
@@ -47,6 +51,7 @@ class GraphSettings:
     snapshot_minutes: int = 60  # of event time between snapshots of what is learned; 0 for none
     alerts: AlertSettings = field(default_factory=AlertSettings)
     catalog: ServiceCatalog = EMPTY_CATALOG
+    analyze: AnalyzeSettings = field(default_factory=AnalyzeSettings)
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,7 @@ class Outputs:
     anomalies: beam.PCollection  # of Anomaly
     rows: dict[str, beam.PCollection]  # of (table name, row), by what they come from
     summaries: beam.PCollection | None = None  # of ((tenant, service), WindowSummary), of logs
+    histories: beam.PCollection | None = None  # of ((tenant, service), WindowHistory), of logs
 
 
 @dataclass(frozen=True)
@@ -109,6 +115,7 @@ def build_graph(
             "ledger": ledger | "LedgerRows" >> MakeRows("ledger"),
         },
         summaries=summaries,
+        histories=histories,
     )
 
 
@@ -149,8 +156,28 @@ def build_incidents_graph(outputs: Sequence[Outputs], settings: GraphSettings) -
     return Incidents(
         found.incidents,
         rows={
-            "incidents": found.incidents | "IncidentRows" >> MakeRows("incidents"),
+            "incidents": found.incidents | AddNarratives() | "IncidentRows" >> MakeRows("incidents"),
             "dependencies": found.dependencies | "DependencyRows" >> MakeRows("dependencies"),
+        },
+    )
+
+
+def build_analysis_graph(
+    outputs: Outputs, incidents: Incidents, settings: GraphSettings, gemini: ModelFactory
+) -> Outputs:
+    """Let Gemini look at what is not as usual in logs, and tell of incidents in words.
+
+    A branch that nothing waits for: what it finds reaches alerts when it is there, see ManageAlerts.
+    """
+    notices = (outputs.histories, outputs.anomalies) | MakeNotices()  # ((tenant, service), Notice)
+    analyzed = notices | AnalyzeWithGemini(settings.analyze, gemini, incidents.incidents)
+    return Outputs(
+        analyzed.gemini_anomalies,
+        rows={
+            "gemini_anomalies": analyzed.gemini_anomalies | "GeminiAnomalyRows" >> MakeRows("anomalies"),
+            "hypotheses": analyzed.hypotheses | "HypothesisRows" >> MakeRows("hypotheses"),
+            "gemini_calls": analyzed.gemini_calls | "GeminiCallRows" >> MakeRows("gemini_calls"),
+            "narrated_incidents": analyzed.narrated_incidents | "NarratedRows" >> MakeRows("incidents"),
         },
     )
 

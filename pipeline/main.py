@@ -26,22 +26,26 @@ from pipeline.alert_sources import ReadAlertCommands, ReadPastAlerts
 from pipeline.baselines_source import read_baselines
 from pipeline.catalog_source import catalog_dependencies, read_catalog
 from pipeline.duckdb_store import StoreError, acquire_store, release_store
+from pipeline.gemini_client import GeminiSettings
 from pipeline.graph import (
     AlertOutputs,
     GraphSettings,
     Outputs,
     build_alerts_graph,
+    build_analysis_graph,
     build_graph,
     build_incidents_graph,
     build_metrics_graph,
 )
 from pipeline.options import OptionsError, Settings, parse_options
+from pipeline.prices_source import read_price_file
 from pipeline.rules_source import WatchRules
 from pipeline.sinks import MakeRows, PublishAnomalies
 from pipeline.snapshot_files import ReadSnapshots, check_snapshots
 from pipeline.sources import END_TIME_ATTRIBUTE, InputError, ReadLogFiles, ReadLogMessages
 from pipeline.store import WriteToStore
 from transforms.alert.settings import AlertSettings
+from transforms.analyze.settings import AnalyzeSettings
 from transforms.correlate.settings import CorrelateSettings
 from transforms.elements import NANOSECONDS, SEVERITY_NUMBERS
 from transforms.metrics.settings import MetricSettings
@@ -62,7 +66,7 @@ def run_job(settings: Settings, options: PipelineOptions) -> PipelineResult:
     """Run the job until it has ended.
 
     Raises OptionsError, InputError, StoreError, SnapshotFileError, AlertFileError, or what
-    `read_rules`, `read_baselines` and `read_catalog` raise.
+    `read_rules`, `read_baselines`, `read_catalog` and `read_price_file` raise.
     """
     pipeline = beam.Pipeline(runner=choose_runner(settings), options=options)
     build_job(pipeline, settings)
@@ -92,6 +96,10 @@ def build_job(pipeline: beam.Pipeline, settings: Settings) -> None:
         found.append(outputs)
     incidents = build_incidents_graph(found, settings_of_stages)
     _write_rows(incidents.rows, settings)
+    if settings.enable_gemini_analysis and settings.reads_logs:
+        model = gemini_settings(settings)
+        found.append(build_analysis_graph(found[0], incidents, settings_of_stages, model))
+        _write(found[-1], settings, "PublishGeminiAnomalies")
     alerts = build_alerts_graph(
         pipeline,
         [outputs.anomalies for outputs in found],
@@ -160,7 +168,7 @@ def make_warm_start(settings: Settings) -> beam.PTransform | None:
 def graph_settings(settings: Settings) -> GraphSettings:
     """What the stages need of the options and of the files that they name.
 
-    Raises OptionsError, or what `read_baselines` and `read_catalog` raise.
+    Raises OptionsError, or what `read_baselines`, `read_catalog` and `read_price_file` raise.
     """
     book, catalog = read_baselines(settings.baselines), read_catalog(settings.catalog)
     now_ns = int(time.time()) * NANOSECONDS
@@ -190,6 +198,7 @@ def graph_settings(settings: Settings) -> GraphSettings:
             reopen_within_seconds=settings.reopen_within_seconds,
         ),
         catalog=catalog,
+        analyze=analyze_settings(settings),
         metrics=MetricSettings(
             services=frozenset(settings.services),
             max_payload_bytes=settings.max_line_bytes,
@@ -197,6 +206,34 @@ def graph_settings(settings: Settings) -> GraphSettings:
             now_ns=now_ns,
             trusted_tenant_field=settings.trusted_tenant_field,
         ),
+    )
+
+
+def analyze_settings(settings: Settings) -> AnalyzeSettings:
+    """What the analysis may do and spend. Raises what `read_price_file` raises."""
+    return AnalyzeSettings(
+        model=settings.gemini_model,
+        batch_size=settings.batch_size,
+        batch_timeout_seconds=settings.batch_timeout_seconds,
+        tokens_per_day=settings.gemini_tokens_per_day,
+        requests_per_day=settings.gemini_requests_per_day,
+        repeat_minutes=settings.gemini_repeat_minutes,
+        confidence_floor=settings.confidence_floor,
+        prices=read_price_file(settings.gemini_prices),
+    )
+
+
+def gemini_settings(settings: Settings) -> GeminiSettings:
+    """Where and how Gemini is asked."""
+    return GeminiSettings(
+        model=settings.gemini_model,
+        project=settings.gemini_project,
+        location=settings.gemini_location,
+        base_url=settings.gemini_base_url,
+        temperature=settings.gemini_temperature,
+        timeout_seconds=settings.gemini_timeout_seconds,
+        total_seconds=2 * settings.gemini_timeout_seconds,
+        concurrency=settings.gemini_concurrency,
     )
 
 

@@ -15,6 +15,7 @@ from apache_beam.options.pipeline_options import PipelineOptions, StandardOption
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from transforms.alert.settings import GROUP_LABELS, GroupLabel
+from transforms.analyze.settings import DEFAULT_MODEL
 from transforms.elements import NANOSECONDS, SEVERITY_NUMBERS
 from transforms.parse.settings import ParseSettings
 
@@ -42,7 +43,7 @@ class _In:
         self.group = group
 
 
-INPUT, PARSE, REDACT, SUMMARIZE, DETECT, ALERT, OUTPUT, RUN = (
+INPUT, PARSE, REDACT, SUMMARIZE, DETECT, GEMINI, ALERT, OUTPUT, RUN = (
     _In(title)
     for title in (
         "where logs and metrics come from",
@@ -50,6 +51,7 @@ INPUT, PARSE, REDACT, SUMMARIZE, DETECT, ALERT, OUTPUT, RUN = (
         "what is hidden",
         "how lines are summarized",
         "what is an anomaly",
+        "what Gemini is asked, see docs/gemini.md",
         "what is an alert",
         "where results go",
         "how the job runs",
@@ -169,6 +171,65 @@ class Settings(BaseModel):
     )
     confidence_floor: Annotated[float, DETECT] = Field(
         default=0.7, ge=0, le=1, description="Anomalies below this confidence, 0 to 1, are kept, but marked."
+    )
+    enable_gemini_analysis: Annotated[bool, GEMINI] = Field(
+        default=False,
+        description="Let Gemini look at windows that are not as usual, and tell of incidents in words. "
+        "It sees redacted patterns and figures, never raw lines. Off by default: it costs money.",
+    )
+    gemini_model: Annotated[str, GEMINI] = Field(
+        default=DEFAULT_MODEL, pattern=r"^[a-zA-Z0-9._@/-]{1,200}$", description="Model on Vertex AI."
+    )
+    gemini_project: Annotated[str, GEMINI] = Field(
+        default="",
+        pattern=r"^([a-z][-a-z0-9:.]{4,61}[a-z0-9])?$",
+        description="Google Cloud project that pays for Gemini; that of your credentials without it.",
+    )
+    gemini_location: Annotated[str, GEMINI] = Field(
+        default="global",
+        pattern=r"^[a-z0-9-]{1,40}$",
+        description="Where Gemini is asked, such as europe-west1; it says where data is processed.",
+    )
+    gemini_base_url: Annotated[str, GEMINI] = Field(
+        default="",
+        pattern=r"^(https?://[^\s\x00-\x1f]{1,500})?$",
+        description="Another server that speaks the same API, http(s)://HOST[:PORT]. Unless it is Google's, "
+        "it is sent no credentials.",
+    )
+    gemini_temperature: Annotated[float, GEMINI] = Field(
+        default=1.0, ge=0, le=2, description="How freely the model speaks; models of 3 and up want 1."
+    )
+    gemini_timeout_seconds: Annotated[int, GEMINI] = Field(
+        default=60, ge=1, le=600, description="One attempt takes at most this long, all together twice that."
+    )
+    gemini_concurrency: Annotated[int, GEMINI] = Field(
+        default=4, ge=1, le=64, description="Requests at a time in one worker process."
+    )
+    batch_size: Annotated[int, GEMINI] = Field(
+        default=100, ge=10, le=1000, description="Windows of a tenant that are analyzed together, 10 to 1000."
+    )
+    batch_timeout_seconds: Annotated[int, GEMINI] = Field(
+        default=300,
+        ge=60,
+        le=3600,
+        description="A batch waits for more windows at most this long, 60 to 3600.",
+    )
+    gemini_repeat_minutes: Annotated[int, GEMINI] = Field(
+        default=360,
+        ge=1,
+        le=10_080,
+        description="Evidence that Gemini has judged is not asked about again for so long.",
+    )
+    gemini_tokens_per_day: Annotated[int, GEMINI] = Field(
+        default=2_000_000, ge=0, le=10**12, description="Tokens that a tenant may use a day, paced over it."
+    )
+    gemini_requests_per_day: Annotated[int, GEMINI] = Field(
+        default=2_000, ge=0, le=10**9, description="Requests that a tenant may use a day, paced over it."
+    )
+    gemini_prices: Annotated[str, GEMINI] = Field(
+        default="",
+        description="YAML file (local or gs://) of prices, see docs/cost.md; without it list prices of "
+        "October 2026.",
     )
     catalog: Annotated[str, ALERT] = Field(
         default="",
@@ -410,6 +471,8 @@ def make_parser(program: str) -> argparse.ArgumentParser:
 
 
 def _value(name: str, annotation: Any) -> dict[str, Any]:
+    if annotation is bool:  # --flag, or --flag=true as templates write it
+        return {"nargs": "?", "const": True, "metavar": "true"}
     if name in {"services", "group_by"}:
         return {"type": _split, "metavar": "A,B"}
     if name in {"input", "metrics", "warm_start", "alert_events"}:
@@ -446,6 +509,25 @@ _METAVARS: Final = {
     "correlation_minutes": "MINUTES",
     "store": "FILE",
     "anomaly_topic": "TOPIC",
+    "gemini_model": "MODEL",
+    "gemini_project": "PROJECT",
+    "gemini_location": "LOCATION",
+    "gemini_base_url": "URL",
+    "gemini_temperature": "X",
+    "gemini_timeout_seconds": "N",
+    "gemini_concurrency": "N",
+    "batch_size": "N",
+    "batch_timeout_seconds": "N",
+    "gemini_repeat_minutes": "N",
+    "gemini_tokens_per_day": "N",
+    "gemini_requests_per_day": "N",
+    "gemini_prices": "FILE",
+}
+_SHAPES: Final = {
+    "gemini_model": f"a model's id, e.g. {DEFAULT_MODEL}",
+    "gemini_project": "a project's id, e.g. acme-prod",
+    "gemini_location": "a location of Vertex AI, e.g. europe-west1 or global",
+    "gemini_base_url": "an address that begins with https:// or http://",
 }
 _KINDS_OF_VALUES: Final = {"int_parsing": "a whole number", "float_parsing": "a number"}
 
@@ -462,7 +544,10 @@ def _explain(problem: Any) -> str:
     if kind in _KINDS_OF_VALUES:
         return f"{where}must be {_KINDS_OF_VALUES[kind]}"
     if kind == "string_pattern_mismatch":
-        wanted = Settings.model_fields[problem["loc"][0]].description or ""
+        name = problem["loc"][0]
+        if name in _SHAPES:
+            return f"{where}must be {_SHAPES[name]}"
+        wanted = Settings.model_fields[name].description or ""
         shape = re.search(r"projects/P/\w+/\w", wanted)
         return (
             f"{where}must look like {shape[0]}, with their full names"

@@ -35,6 +35,8 @@ LAYOUTS: Final[dict[str, Layout]] = {
     "incidents": Layout("opened_at", ("tenant_id", "incident_id"), 800),
     "alert_events": Layout("occurred_at", (*_OF_SERVICES, "alert_id"), 800),
     "dependencies": Layout("as_of", ("tenant_id", "caller", "callee"), 90),
+    "hypotheses": Layout("window_start", _OF_SERVICES, 400),
+    "gemini_calls": Layout("asked_at", ("tenant_id", "subject", "outcome"), 400),
     "deploys": Layout("deployed_at", _OF_SERVICES, 800),
     "baselines": Layout("as_of", (*_OF_SERVICES, "signal"), 30),
     "dead_letters": Layout("receive_minute", ("tenant_id", "stage", "reason"), 30),

@@ -29,6 +29,7 @@ from transforms.elements import (
     MetricWindow,
     ServiceWindow,
 )
+from transforms.gemini_elements import GeminiCall, Hypothesis
 from transforms.incident_elements import Dependency, Incident
 
 TABLES: Final[dict[str, type[msgspec.Struct]]] = {
@@ -39,6 +40,8 @@ TABLES: Final[dict[str, type[msgspec.Struct]]] = {
     "incidents": Incident,
     "alert_events": AlertEvent,
     "dependencies": Dependency,
+    "hypotheses": Hypothesis,
+    "gemini_calls": GeminiCall,
     "deploys": Deploy,
     "baselines": BaselineSnapshot,
     "dead_letters": DeadLetter,
@@ -56,6 +59,8 @@ TABLE_KEYS: Final[dict[str, tuple[str, ...]]] = {
     "incidents": ("incident_id",),
     "alert_events": ("alert_id", "sequence"),
     "dependencies": ("tenant_id", "caller", "callee"),
+    "hypotheses": ("hypothesis_id",),
+    "gemini_calls": ("call_id",),
     "deploys": ("deploy_id",),
     "baselines": ("tenant_id", "service", "signal"),
     "dead_letters": ("dead_letter_id",),

@@ -12,6 +12,7 @@ import msgspec
 from transforms.elements import AnomalySeverity, Timestamp, describe
 
 IncidentStatus = Literal["open", "updated", "quiet", "closed"]
+NarratedBy = Literal["", "template", "gemini"]
 INCIDENT_STATUSES: Final[tuple[IncidentStatus, ...]] = ("open", "updated", "quiet", "closed")
 
 
@@ -92,6 +93,10 @@ class Incident(msgspec.Struct, frozen=True):
     opened_at: Annotated[Timestamp, describe("End of the window that opened it.")]
     updated_at: Annotated[Timestamp, describe("End of the window that brought this revision.")]
     closed_at: Annotated[Timestamp | None, describe("When it was closed; null while it is not.")]
+    narrative: Annotated[
+        str, describe("What, since when, who is affected, likely cause, next checks; empty below high.")
+    ] = ""
+    narrated_by: Annotated[NarratedBy, describe("template, gemini, or empty without a narrative.")] = ""
 
 
 DependencySource = Literal["mesh", "trace", "configuration"]

@@ -1,0 +1,1 @@
+"""Gemini on batches of windows: what is asked, how it is checked, what it may cost."""
