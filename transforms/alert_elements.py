@@ -62,14 +62,14 @@ class Matcher(msgspec.Struct, frozen=True):
 class AlertFinding(msgspec.Struct, frozen=True):
     """What all anomalies of one fingerprint have in common: what matchers of silences look at."""
 
-    fingerprint: str
-    service: str
-    endpoint: str
-    anomaly_type: AnomalyType
-    severity: AnomalySeverity  # the highest so far, as the catalog weighs it
-    detector: str
-    signal: str
-    pattern_ids: list[str]  # of its evidence so far, at most 20
+    fingerprint: Annotated[str, describe("What stays the same from window to window.")]
+    service: Annotated[str, describe("Service that shows it.")]
+    endpoint: Annotated[str, describe("Endpoint that shows it, or empty.")]
+    anomaly_type: Annotated[AnomalyType, describe("Kind of anomaly.")]
+    severity: Annotated[AnomalySeverity, describe("The highest so far, as the catalog weighs it.")]
+    detector: Annotated[str, describe("What found it.")]
+    signal: Annotated[str, describe("The signal it was found in.")]
+    pattern_ids: Annotated[list[str], describe("Patterns of its evidence so far, at most 20.")]
 
 
 class AlertCommand(msgspec.Struct, frozen=True):

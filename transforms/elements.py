@@ -242,12 +242,12 @@ class MetricSummary(msgspec.Struct, array_like=True, gc=False):
 class Example(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One redacted line kept as evidence. Ordered by `order`: the smallest is kept."""
 
-    order: int  # hash of the line, so that the choice depends on neither arrival nor split
-    event_time_us: int
-    insert_id: str
-    message: str
-    trace_id: str = ""
-    instance: str = ""
+    order: Annotated[int, describe("Hash of the line: the smallest are kept.")]
+    event_time_us: Annotated[int, describe("Its time, in microseconds since 1970.")]
+    insert_id: Annotated[str, describe("Its insertId, to find it in Cloud Logging.")]
+    message: Annotated[str, describe("The line, redacted.")]
+    trace_id: Annotated[str, describe("Its trace, or empty.")] = ""
+    instance: Annotated[str, describe("Pod or machine that wrote it, where known.")] = ""
 
 
 class PatternStats(msgspec.Struct, array_like=True, gc=False):
@@ -493,22 +493,22 @@ class MetricWindow(msgspec.Struct, frozen=True):
 class AnomalyMetric(msgspec.Struct, frozen=True):
     """One number that an anomaly rests on. `baseline` and `band` are null where none is known."""
 
-    name: str
-    value: float
-    threshold: float | None = None
-    baseline: float | None = None
-    band_low: float | None = None
-    band_high: float | None = None
-    deviation: float | None = None
+    name: Annotated[str, describe("What was measured, e.g. error_rate.")]
+    value: Annotated[float, describe("What it was in the window.")]
+    threshold: Annotated[float | None, describe("What the rule allows.")] = None
+    baseline: Annotated[float | None, describe("What was expected.")] = None
+    band_low: Annotated[float | None, describe("Lower end of what was expected.")] = None
+    band_high: Annotated[float | None, describe("Upper end of what was expected.")] = None
+    deviation: Annotated[float | None, describe("How far from it, in robust standard deviations.")] = None
 
 
 class Evidence(msgspec.Struct, frozen=True):
     """What an anomaly can be checked against."""
 
-    pattern_id: str
-    pattern: str
-    count: int
-    examples: list[Example] = []
+    pattern_id: Annotated[str, describe("Id of the pattern within the service.")]
+    pattern: Annotated[str, describe("The line with its variable parts as placeholders.")]
+    count: Annotated[int, describe("Lines of the pattern in the window.")]
+    examples: Annotated[list[Example], describe("Some of these lines.")] = []
 
 
 class Anomaly(msgspec.Struct, frozen=True):

@@ -92,11 +92,11 @@ class WindowEvidence(msgspec.Struct, frozen=True, array_like=True, gc=False):
 class ClaimCheck(msgspec.Struct, frozen=True):
     """One number that Gemini cited, and what the recount says: null where there is no such number."""
 
-    metric: str
-    subject: str
-    claimed: float
-    actual: float | None
-    holds: bool
+    metric: Annotated[str, describe("What the number is of, e.g. count.")]
+    subject: Annotated[str, describe("Window that it is about, or pattern in it.")]
+    claimed: Annotated[float, describe("What Gemini said.")]
+    actual: Annotated[float | None, describe("What the recount says; null where there is no such number.")]
+    holds: Annotated[bool, describe("Whether both agree.")]
 
 
 HypothesisReason = Literal[

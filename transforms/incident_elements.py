@@ -19,56 +19,56 @@ INCIDENT_STATUSES: Final[tuple[IncidentStatus, ...]] = ("open", "updated", "quie
 class IncidentAnomaly(msgspec.Struct, frozen=True):
     """One anomaly of an incident, and why it belongs to it."""
 
-    anomaly_id: str
-    service: str
-    anomaly_type: str
-    severity: AnomalySeverity
-    detector: str
-    signal: str
-    description: str
-    detected_at: Timestamp
-    joined_because: str  # in words; "opened the incident" for the first
-    pattern_id: str = ""
-    fingerprint: str = ""  # what stays the same from window to window, see transforms/fingerprints.py
+    anomaly_id: Annotated[str, describe("Row of the table anomalies.")]
+    service: Annotated[str, describe("Service that shows it.")]
+    anomaly_type: Annotated[str, describe("Kind of anomaly.")]
+    severity: Annotated[AnomalySeverity, describe("low, medium, high or critical.")]
+    detector: Annotated[str, describe("What found it.")]
+    signal: Annotated[str, describe("The signal it was found in.")]
+    description: Annotated[str, describe("One sentence for people.")]
+    detected_at: Annotated[Timestamp, describe("End of the window that showed it.")]
+    joined_because: Annotated[str, describe("Why it is part of the incident, in words.")]
+    pattern_id: Annotated[str, describe("Pattern that it rests on, or empty.")] = ""
+    fingerprint: Annotated[str, describe("What stays the same from window to window.")] = ""
 
 
 class RootCause(msgspec.Struct, frozen=True):
     """One candidate for the cause. `reasons` are sentences, the strongest first."""
 
-    service: str
-    score: float  # 0 to 1; the candidates of an incident add up to 1
-    reasons: list[str]
-    instance: str = ""  # the pod, where evidence names one
-    revision: str = ""  # the revision that was rolled out or that alone shows it
-    pattern_id: str = ""
-    pattern: str = ""
-    metric: str = ""  # the metric or signal that speaks most
+    service: Annotated[str, describe("Service that may be the cause.")]
+    score: Annotated[float, describe("0 to 1; the candidates of an incident add up to 1.")]
+    reasons: Annotated[list[str], describe("Why, in sentences, the strongest first.")]
+    instance: Annotated[str, describe("Pod, where evidence names one.")] = ""
+    revision: Annotated[str, describe("Revision that was rolled out or that alone shows it, or empty.")] = ""
+    pattern_id: Annotated[str, describe("Pattern that speaks most, or empty.")] = ""
+    pattern: Annotated[str, describe("The line of that pattern.")] = ""
+    metric: Annotated[str, describe("Metric or signal that speaks most, or empty.")] = ""
 
 
 class EffectStep(msgspec.Struct, frozen=True):
     """One link in the chain from the cause to those who feel it."""
 
-    cause: str  # service
-    effect: str  # service that calls it directly, or whose errors name it
-    started_at: Timestamp  # the effect's first anomaly
-    description: str
+    cause: Annotated[str, describe("Service that passes it on.")]
+    effect: Annotated[str, describe("Service that feels it.")]
+    started_at: Annotated[Timestamp, describe("First anomaly of the service that feels it.")]
+    description: Annotated[str, describe("One sentence for people.")]
 
 
 class TraceSample(msgspec.Struct, frozen=True):
     """One trace that several services of the incident share, in the order in which they failed."""
 
-    trace_id: str
-    services: list[str]  # the first one failed first
-    first_error_at: Timestamp
+    trace_id: Annotated[str, describe("Id of the trace.")]
+    services: Annotated[list[str], describe("Services with an error in it, the first to fail first.")]
+    first_error_at: Annotated[Timestamp, describe("Time of the first error.")]
 
 
 class NearbyDeploy(msgspec.Struct, frozen=True):
     """A roll-out shortly before the incident or in it."""
 
-    deploy_id: str
-    service: str
-    what: str
-    deployed_at: Timestamp
+    deploy_id: Annotated[str, describe("Row of the table deploys.")]
+    service: Annotated[str, describe("Service that was rolled out.")]
+    what: Annotated[str, describe("Image, revision or version.")]
+    deployed_at: Annotated[Timestamp, describe("Event time of the audit log entry.")]
 
 
 class Incident(msgspec.Struct, frozen=True):
