@@ -12,6 +12,7 @@ from sample_store import anomaly, build_store, log_pattern, service_window, time
 from pipeline.duckdb_store import DuckDBStore
 from transforms.alert_elements import Matcher
 from transforms.elements import BaselineSnapshot, DeadLetter, LedgerEntry, MetricWindow, content_id
+from transforms.gemini_elements import GeminiCall
 from transforms.incident_elements import (
     Dependency,
     EffectStep,
@@ -49,6 +50,8 @@ def build_views_store(path: Path) -> Path:
         store.append("metric_windows", [_metric_window(minute) for minute in range(3)])
         store.append("ledger", [_metric_ledger(minute) for minute in range(3)])
         store.append("dead_letters", [_metric_dead_letter()])
+        store.append("gemini_calls", gemini_calls())
+        store.append("gemini_calls", gemini_calls()[:1])
         # A late pane that coarsens patterns, and rows that came twice.
         store.append("service_windows", [service_window("initech", "portal", 5, 601, revision=1)] * 2)
         store.append("log_patterns", [log_pattern("initech", "portal", 5, "<any>", 601, revision=1)])
@@ -132,6 +135,52 @@ def alert_events() -> list[Any]:
         *life("silence-1", "", {"event_type": "silenced", **silence}, silenced_until=time_us(9_000_000)),
         *life("rejected-1", "", {"event_type": "rejected", "status": "resolved", "group_key": "rejected"}),
     ]  # fmt: skip
+
+
+def gemini_calls() -> list[GeminiCall]:
+    """Requests answered with and without a price, and failed; windows asked, cached, skipped."""
+    return [
+        _gemini_call(0, "batch", "answered", cost_usd=0.02, claims=4, verified_claims=3, verified_findings=1),
+        _gemini_call(1, "incident", "answered", cost_usd=None, claims=1, verified_claims=1),
+        _gemini_call(2, "batch", "failed", reason="timeout", tokens_in=0, tokens_out=0, findings=0),
+        _gemini_call(3, "window", "answered"),
+        _gemini_call(4, "window", "cached"),
+        _gemini_call(5, "window", "skipped", reason="over_budget"),
+        _gemini_call(6, "window", "skipped", reason="nothing_new"),
+    ]
+
+
+def _gemini_call(number: int, subject: str, outcome: str, **changes: Any) -> GeminiCall:
+    values: dict[str, Any] = {
+        "call_id": f"call-{number}",
+        "tenant_id": "acme",
+        "subject": subject,
+        "service": "payments" if subject == "window" else "",
+        "incident_id": "",
+        "request_id": "request-1",
+        "window_start": time_us(24),
+        "window_end": time_us(25),
+        "windows": 1,
+        "outcome": outcome,
+        "reason": "",
+        "asked_because": ["anomaly"],
+        "ladder_step": "full",
+        "fingerprint": "f",
+        "model": "" if subject == "window" else "gemini",
+        "prompt_version": "1",
+        "prompt_tokens_estimated": 900,
+        "tokens_in": 1_000,
+        "tokens_out": 200,
+        "cost_usd": None,
+        "latency_ms": 1_500,
+        "attempts": 1,
+        "findings": 1,
+        "verified_findings": 0,
+        "claims": 0,
+        "verified_claims": 0,
+        "asked_at": time_us(25),
+    }
+    return GeminiCall(**(values | changes))
 
 
 def _dependency(revision: int) -> Dependency:

@@ -232,3 +232,15 @@ def test_a_ledger_that_is_no_json_counts_nothing(tmp_path: Path) -> None:
         )
         (row,) = _rows(store, "ledger_balance")
     assert (row["analyzed"], row["received"], row["difference"]) == (600, 0, -600)
+
+
+def test_gemini_is_counted_by_request_and_by_window(store: DuckDBStore) -> None:
+    """Cost and verified claims are of requests, each once; what was not asked shows by window."""
+    (cost,) = _rows(store, "gemini_cost")
+    assert (cost["requests"], cost["answered"], cost["failed"]) == (3, 2, 1)
+    assert (cost["tokens_in"], cost["answered_without_price"]) == (2_000, 1)
+    assert cost["verified_claim_share"] == 0.8
+    assert cost["cost_usd_per_verified_finding"] == 0.02
+    (windows,) = _rows(store, "gemini_windows")
+    assert (windows["windows"], windows["answered"], windows["cached"]) == (4, 1, 1)
+    assert (windows["skipped"], windows["skipped_over_budget"]) == (2, 1)
