@@ -223,7 +223,8 @@ def _most_linked(groups: Sequence[Group], state: TenantMemory) -> IncidentState 
     """
     causes = [one for one in groups if not any(explains(other, one, state) for other in groups)]
     found = []
-    for group in causes or groups:
+    # What is only odd about a service is no cause of what its neighbors suffer.
+    for group in [one for one in causes if one.spreads] or causes or groups:
         links = [
             (link.strength, link.ill_us, incident.incident_id, incident)
             for incident in state.incidents

@@ -161,7 +161,9 @@ def link_groups(one: Group, other: Group, memory: TenantMemory, since_us: int) -
 def explains(culprit: Group, group: Group, memory: TenantMemory) -> bool:
     """Whether what ails `group` may come from `culprit`, which it calls or names, and not the other way."""
     topology = memory.topology
-    return culprit.service != group.service and (
+    if culprit.service == group.service or not culprit.spreads:
+        return False
+    return (
         culprit.service in topology.callees(group.service)
         or any(culprit.service in topology.callees(middle) for middle in topology.callees(group.service))
         or (culprit.service in group.named and group.service not in culprit.named)

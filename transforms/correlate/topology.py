@@ -1,7 +1,7 @@
 """Who calls whom, how often and how fast: learned, and forgotten when unused. Pure.
 
-Three sources: access logs of a mesh, which name the caller; spans of traces, whose parent belongs to
-another service; and what an operator configures.
+Three sources: access logs of a mesh, which name the caller; traces, by spans whose parent belongs to
+another service or by a front (fronts.py); and what an operator configures.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Final
 import msgspec
 
 from transforms.correlate.clues import ServiceFacts
+from transforms.correlate.fronts import find_fronts
 from transforms.correlate.settings import HOUR_US, MINUTE_US, ConfiguredDependency
 from transforms.elements import RequestStats
 from transforms.incident_elements import Dependency, DependencySource
@@ -97,6 +98,10 @@ def observe(topology: Topology, facts: Mapping[str, ServiceFacts], start_us: int
         known = topology.edges.get(caller, {}).get(callee)
         if known is None or known.source != "mesh":
             _count(topology, (caller, callee), RequestStats(calls), "trace", start_us)
+    calls_of = {service: set(topology.callees(service)) for service in facts}
+    callers_of = {service: set(topology.callers(service)) for service in facts}
+    for front, behind, traces in find_fronts(facts, calls_of, callers_of):
+        _count(topology, (front, behind), RequestStats(traces), "trace", start_us)
 
 
 def _calls_in_traces(facts: Mapping[str, ServiceFacts]) -> dict[tuple[str, str], int]:
