@@ -4,9 +4,10 @@ PYTHON ?= $(firstword $(foreach v,python3 python3.13 python3.12 python3.11,\
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+CLOUD_STAMP := $(VENV)/.installed-cloud
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast lint lock clean
+.PHONY: help setup demo test test-fast test-cloud lint lock clean
 
 help:  ## Say what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -25,10 +26,19 @@ demo: $(STAMP)  ## Simulate a small shop, run the job over it, show anomalies an
 	@$(BIN)/aiops demo
 
 test: $(STAMP)  ## Run all tests
-	@$(BIN)/python -m pytest tests
+	@$(BIN)/python -m pytest tests -n auto --dist loadfile
 
 test-fast: $(STAMP)  ## Run the tests that take no time
-	@$(BIN)/python -m pytest tests -m "not slow"
+	@$(BIN)/python -m pytest tests -m "not slow" -n auto --dist loadfile
+
+CLOUD_TESTS := test_cloud_views test_views test_table_layout test_template test_launch test_terraform test_update
+
+test-cloud: $(CLOUD_STAMP)  ## Check what runs on Google Cloud: views, template, launch, Terraform
+	@$(BIN)/python -m pytest $(CLOUD_TESTS:%=tests/%.py) -rs
+
+$(CLOUD_STAMP): $(STAMP) requirements-cloud.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --prefer-binary -r requirements-cloud.lock
+	@touch $(CLOUD_STAMP)
 
 lint: $(STAMP)  ## ruff, mypy --strict and the import contracts
 	@$(BIN)/ruff check .
@@ -36,8 +46,10 @@ lint: $(STAMP)  ## ruff, mypy --strict and the import contracts
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 
-lock: $(STAMP)  ## Renew requirements.lock from pyproject.toml (needs uv)
+lock: $(STAMP)  ## Renew all locks from pyproject.toml (needs uv)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --extra dev --extra build pyproject.toml -o requirements.lock
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url -c requirements.lock --extra build pyproject.toml -o templates/requirements.lock
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url -c requirements.lock requirements-cloud.in -o requirements-cloud.lock
 
 clean:  ## Remove what was made
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache demo

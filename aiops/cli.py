@@ -13,9 +13,14 @@ from aiops.alerts.command import app as alerts_app
 from aiops.baselines import app as baselines_app
 from aiops.catalog import app as catalog_app
 from aiops.explain import explain
+from aiops.launch import app as launch_app
+from aiops.notify.command import app as notify_app
+from aiops.quality import quality
 from aiops.report.command import report
 from aiops.rules import app as rules_app
 from aiops.show_baselines import baselines as show_baselines
+from aiops.show_incidents import incident, incidents
+from aiops.show_topology import topology
 from aiops.simulate.command import simulate
 from aiops.warm_start import warm_start
 
@@ -38,13 +43,18 @@ def run(context: typer.Context) -> None:
 
 
 show.app.command("baselines")(show_baselines)
+for shown in (incidents, incident, topology):
+    show.app.command()(shown)
 app.add_typer(show.app, name="show", help="Show what a store holds.")
 app.add_typer(alerts_app, name="alerts", help="Look at alerts, and act on them.")
+app.command("quality")(quality)
 app.command("report")(report)
 app.add_typer(rules_app, name="rules", help="Check rules, or try them on a store.")
 app.add_typer(baselines_app, name="baselines", help="Check a file on learned detection.")
 app.add_typer(catalog_app, name="catalog", help="Check a service catalog.")
+app.add_typer(notify_app, name="notify")
 app.command("warm-start")(warm_start)
+app.add_typer(launch_app, name="launch")
 app.command("simulate")(simulate)
 app.command("explain")(explain)
 

@@ -94,8 +94,10 @@ def _say_what_next(console: Console, store: str, report: str) -> None:
         f"""
 Look: open {report} in a browser, or
 
+  {aiops} show incidents --store {place} --severity high
   {aiops} show anomalies --store {place} --severity high
   {aiops} show patterns --store {place} --service payment
+  {aiops} alerts list --store {place}
 
 Your own logs: files of LogEntries in JSON, .gz and .zst too; - is standard input.
 

@@ -98,16 +98,16 @@ def find_anomalies(
     store: DuckDBStore, filters: Filters, *, withdrawn: bool = False, columns: Sequence[str] = ("*",)
 ) -> Found:
     """Anomalies, the newest first; withdrawn ones only where asked for. `columns` are names, never input."""
-    return _find(
+    return find_rows(
         store,
         "current_anomalies",
         "window_start DESC, list_position(['critical', 'high', 'medium', 'low'], anomaly_severity), "
         "tenant_id, service, anomaly_id",
         [
-            *_common_conditions(store, filters, "window_end"),
+            *common_conditions(store, filters, "window_end"),
             ("service = $service", "service", filters.service),
             ("anomaly_type = $type", "type", filters.type),
-            ("list_contains($severities, anomaly_severity)", "severities", _severities(filters.severity)),
+            ("list_contains($severities, anomaly_severity)", "severities", severities_from(filters.severity)),
             ("status != $withdrawn", "withdrawn", None if withdrawn else "withdrawn"),
         ],
         filters.limit,
@@ -117,12 +117,12 @@ def find_anomalies(
 
 def find_windows(store: DuckDBStore, filters: Filters) -> Found:
     """Service windows, the newest first."""
-    return _find(
+    return find_rows(
         store,
         "current_service_windows",
         "window_start DESC, tenant_id, service",
         [
-            *_common_conditions(store, filters, "window_end"),
+            *common_conditions(store, filters, "window_end"),
             ("service = $service", "service", filters.service),
         ],
         filters.limit,
@@ -131,7 +131,7 @@ def find_windows(store: DuckDBStore, filters: Filters) -> Found:
 
 def find_patterns(store: DuckDBStore, filters: Filters, *, only_new: bool = False) -> Found:
     """Patterns over all windows that the filters leave, the most frequent first."""
-    return _find(
+    return find_rows(
         store,
         """(SELECT tenant_id, service, pattern_id, arg_max(pattern, window_start) AS pattern,
                    CAST(sum("count") AS BIGINT) AS "count", CAST(sum(errors) AS BIGINT) AS errors,
@@ -156,12 +156,12 @@ def find_patterns(store: DuckDBStore, filters: Filters, *, only_new: bool = Fals
 
 def find_deploys(store: DuckDBStore, filters: Filters) -> Found:
     """Roll-outs, the newest first."""
-    return _find(
+    return find_rows(
         store,
         "current_deploys",
         "deployed_at DESC, tenant_id, service, deploy_id",
         [
-            *_common_conditions(store, filters, "deployed_at"),
+            *common_conditions(store, filters, "deployed_at"),
             ("service = $service", "service", filters.service),
         ],
         filters.limit,
@@ -175,7 +175,7 @@ def find_baselines(
 
     Each row counts the `signals` of its service, by status; the bytes of the state are left out.
     """
-    return _find(
+    return find_rows(
         store,
         """(SELECT * EXCLUDE (state, written_at),
                    count_if(signal != '') OVER service_rows AS signals,
@@ -197,12 +197,12 @@ def find_baselines(
 
 def find_dead_letters(store: DuckDBStore, filters: Filters) -> Found:
     """Dead letters, the most recently received first. `type` is a part of the reason or the stage."""
-    return _find(
+    return find_rows(
         store,
         "current_dead_letters",
         'receive_minute DESC, "count" DESC, tenant_id, dead_letter_id',
         [
-            *_common_conditions(store, filters, "receive_minute", _NEWEST_RECEIPT),
+            *common_conditions(store, filters, "receive_minute", _NEWEST_RECEIPT),
             ("contains(lower(stage || ' ' || reason), lower($type))", "type", filters.type),
         ],
         filters.limit,
@@ -211,11 +211,11 @@ def find_dead_letters(store: DuckDBStore, filters: Filters) -> Found:
 
 def find_ledger(store: DuckDBStore, filters: Filters) -> list[Row]:
     """Minutes of the ledger's balance in order; both ends, their difference, and whether they balance."""
-    return _find(
+    return find_rows(
         store,
         "ledger_balance",
         "receive_minute, tenant_id, source",
-        _common_conditions(store, filters, "receive_minute", _NEWEST_RECEIPT),
+        common_conditions(store, filters, "receive_minute", _NEWEST_RECEIPT),
         None,
     ).rows
 
@@ -252,12 +252,13 @@ def _ledger_by(minutes: Iterable[Row], columns: tuple[str, ...]) -> list[Row]:
 # ----------------------------------------------------------------------------------- conditions
 
 # SQL with one parameter, the parameter's name, its value (None: the condition is left out)
-_Condition = tuple[str, str, object]
+Condition = tuple[str, str, object]
 
 
-def _common_conditions(
+def common_conditions(
     store: DuckDBStore, filters: Filters, time_column: str, newest_sql: str = _NEWEST_EVENT
-) -> list[_Condition]:
+) -> list[Condition]:
+    """Conditions of tenant and time, for every table that has these columns."""
     comparison = ">" if time_column == "window_end" else ">="
     return [
         ("tenant_id = $tenant", "tenant", filters.tenant),
@@ -265,20 +266,20 @@ def _common_conditions(
     ]
 
 
-def _find(
+def find_rows(
     store: DuckDBStore,
     source: str,
     order: str,
-    conditions: list[_Condition],
+    conditions: list[Condition],
     limit: int | None,
     *,
     parameters: dict[str, object] | None = None,
     columns: Sequence[str] = ("*",),
 ) -> Found:
+    """Rows of `source` under `conditions`: SQL text is always a constant, values are parameters."""
     used = [condition for condition in conditions if condition[2] is not None]
     where = " AND ".join(sql for sql, _, _ in used) or "true"
     values = {**(parameters or {}), **{name: value for _, name, value in used}}
-    # Everything put into the SQL is a constant of this module; values are parameters.
     selected = f"FROM {source} AS found WHERE {where}"
     select = f"SELECT {', '.join(columns)} {selected}"
     if limit is None:
@@ -296,7 +297,8 @@ def _since(store: DuckDBStore, filters: Filters, newest_sql: str) -> datetime | 
     return parse_since(filters.since, newest or datetime.now(UTC))
 
 
-def _severities(at_least: str | None) -> list[str] | None:
+def severities_from(at_least: str | None) -> list[str] | None:
+    """Severities of anomalies from `at_least` on; None for None. Raises typer.BadParameter."""
     if at_least is None:
         return None
     names: tuple[str, ...] = ANOMALY_SEVERITIES

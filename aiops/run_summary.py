@@ -15,6 +15,9 @@ from pipeline.options import Settings
 from pipeline.sources import READ_PROGRESS
 
 _WRITTEN: Final = "written_at >= make_timestamptz($since)"
+_ALERTS: Final = """(
+  SELECT alert_id, arg_max(severity, sequence) AS severity, max(written_at) AS written_at
+  FROM current_alert_events WHERE group_key NOT IN ('silence', 'rejected') GROUP BY alert_id)"""
 
 
 def print_summary(settings: Settings, started_us: int, console: Console) -> int:
@@ -26,12 +29,14 @@ def print_summary(settings: Settings, started_us: int, console: Console) -> int:
         anomalies = _counts(
             store, "anomaly_severity", "count(*)", "current_anomalies", "status = 'open'", started_us
         )
+        alerts = _counts(store, "severity", "count(*)", _ALERTS, "true", started_us)
         refused = _counts(store, "reason", 'sum("count")', "current_dead_letters", "true", started_us)
         read = {"logs": settings.reads_logs, "metrics": settings.reads_metrics}
         sources = [name for name, is_read in read.items() if is_read]
         totals = {source: store.ledger_totals(source=source) for source in sources}
     rows = [
         ("Anomalies", _anomalies(anomalies), "show anomalies" if anomalies else ""),
+        ("Alerts", _anomalies(alerts), "alerts list --all" if alerts else ""),
         ("Dead letters", _dead_letters(refused), "show dead-letters" if refused else ""),
     ]
     for source, counts in totals.items():

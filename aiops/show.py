@@ -53,7 +53,7 @@ from aiops.text import one_line
 
 app = typer.Typer(
     name="show",
-    help="Show anomalies, windows, patterns, deploys, dead letters or the ledger of a store.",
+    help="Show incidents, anomalies, windows, patterns, topology, deploys, dead letters or the ledger.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )

@@ -19,6 +19,7 @@ from transforms.alert.catalog import (
     ServiceObjective,
     Tier,
 )
+from transforms.correlate.settings import ConfiguredDependency
 from transforms.detect.conditions import suggestion
 from transforms.detect.file_lists import Entry, FileProblemsError, ListKind, read_glob, read_lists
 from transforms.detect.rule_model import MAX_FILE_BYTES
@@ -68,10 +69,22 @@ def load_catalog(text: str, name: str = "catalog.yaml") -> ServiceCatalog:
     return ServiceCatalog(entries, version)
 
 
+def catalog_dependencies(catalog: ServiceCatalog) -> tuple[ConfiguredDependency, ...]:
+    """Who calls whom, as the catalog says; those of all entries, for the topology."""
+    return tuple(
+        ConfiguredDependency("" if entry.tenant == "*" else entry.tenant, entry.service, callee)
+        for entry in catalog.entries
+        for callee in entry.calls
+    )
+
+
 def _check_calls(entries: list[Entry], problems: list[Problem]) -> None:
     for entry, lines in entries:
         if entry.calls and not _WILD.isdisjoint(entry.service):
             text = f'service "{entry.service}": calls needs one service by its name, not a glob'
+            problems.append(Problem(lines["calls"], text))
+        if entry.calls and entry.tenant != "*" and not _WILD.isdisjoint(entry.tenant):
+            text = f'service "{entry.service}": calls needs one tenant by its name, or none for all'
             problems.append(Problem(lines["calls"], text))
         if entry.service in entry.calls:
             problems.append(

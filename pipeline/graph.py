@@ -200,8 +200,9 @@ def build_alerts_graph(
     if commands is not None:
         messages = root | "ReadCommands" >> commands  # (tenant, body, publish time)
         parsed = messages | ParseAlertCommands(settings.redact)  # (tenant, AlertCommand)
-        letters = parsed.dead_letters | "CountCommandDeadLetters" >> CountDeadLetters()
-        rows["command_dead_letters"] = letters | "CommandDeadLetterRows" >> MakeRows("dead_letters")
+        rows["command_dead_letters"] = parsed.dead_letters | "CommandDeadLetterRows" >> MakeRows(
+            "dead_letters"
+        )
         taken = parsed.commands
     past = root | "ReadPastAlerts" >> past_events if past_events is not None else None
     events = (

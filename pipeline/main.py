@@ -24,7 +24,7 @@ from pipeline.alert_files import check_event_files
 from pipeline.alert_sinks import TENANT, PublishAlertEvents, PublishAlertEventsPerTenant
 from pipeline.alert_sources import ReadAlertCommands, ReadPastAlerts
 from pipeline.baselines_source import read_baselines
-from pipeline.catalog_source import read_catalog
+from pipeline.catalog_source import catalog_dependencies, read_catalog
 from pipeline.duckdb_store import StoreError, acquire_store, release_store
 from pipeline.gemini_client import GeminiSettings
 from pipeline.graph import (
@@ -170,7 +170,7 @@ def graph_settings(settings: Settings) -> GraphSettings:
 
     Raises OptionsError, or what `read_baselines`, `read_catalog` and `read_price_file` raise.
     """
-    book = read_baselines(settings.baselines)
+    book, catalog = read_baselines(settings.baselines), read_catalog(settings.catalog)
     now_ns = int(time.time()) * NANOSECONDS
     return GraphSettings(
         parse=ParseSettings(
@@ -186,7 +186,9 @@ def graph_settings(settings: Settings) -> GraphSettings:
         summarize=SummarizeSettings(settings.window_seconds, drop_copies=settings.deduplicate == "exact"),
         confidence_floor=settings.confidence_floor,
         snapshot_minutes=settings.snapshot_minutes,
-        correlate=CorrelateSettings(within_minutes=settings.correlation_minutes),
+        correlate=CorrelateSettings(
+            within_minutes=settings.correlation_minutes, dependencies=catalog_dependencies(catalog)
+        ),
         baselines=book,
         alerts=AlertSettings(
             group_by=settings.group_by,
@@ -195,7 +197,7 @@ def graph_settings(settings: Settings) -> GraphSettings:
             resolve_after_seconds=settings.resolve_after_seconds,
             reopen_within_seconds=settings.reopen_within_seconds,
         ),
-        catalog=read_catalog(settings.catalog),
+        catalog=catalog,
         analyze=analyze_settings(settings),
         metrics=MetricSettings(
             services=frozenset(settings.services),

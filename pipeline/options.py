@@ -424,6 +424,11 @@ def parse_options(arguments: Sequence[str], program: str = "aiops run") -> tuple
     return settings, options
 
 
+def option_group(name: str) -> str:
+    """The group of `--help` that the option stands in."""
+    return next(mark.group for mark in Settings.model_fields[name].metadata if isinstance(mark, _In))
+
+
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise OptionsError(message.removeprefix("argument "))
@@ -452,7 +457,7 @@ def make_parser(program: str) -> argparse.ArgumentParser:
     )
     groups: dict[str, Any] = {}
     for name, field in Settings.model_fields.items():
-        title = next(mark.group for mark in field.metadata if isinstance(mark, _In))
+        title = option_group(name)
         group = groups.setdefault(title, None) or parser.add_argument_group(title)
         groups[title] = group
         shown = ",".join(field.default) if isinstance(field.default, list | tuple) else field.default

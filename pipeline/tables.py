@@ -58,7 +58,7 @@ TABLE_KEYS: Final[dict[str, tuple[str, ...]]] = {
     "anomalies": ("anomaly_id",),
     "incidents": ("incident_id",),
     "alert_events": ("alert_id", "sequence"),
-    "dependencies": ("tenant_id", "caller", "callee", "source"),
+    "dependencies": ("tenant_id", "caller", "callee"),
     "hypotheses": ("hypothesis_id",),
     "gemini_calls": ("call_id",),
     "deploys": ("deploy_id",),
@@ -232,10 +232,21 @@ def tables_page() -> str:
         "a row that changes is written again with a higher `revision`, and the view `current_<table>` shows",
         "the last row of each key. Times are UTC.",
     ]
-    for table, struct in TABLES.items():
-        summary = (struct.__doc__ or "").split("\n", 1)[0].split(" Table `")[0]
+    from pipeline.table_layout import LAYOUTS, table_summary  # which reads the columns of this module
+
+    for table in TABLES:
+        layout = LAYOUTS[table]
         key = ", ".join(f"`{name}`" for name in TABLE_KEYS[table])
-        parts += ["", f"## {table}", "", f"{summary} One row for each {key}.", ""]
+        clusters = ", ".join(f"`{name}`" for name in layout.cluster_by)
+        parts += [
+            "",
+            f"## {table}",
+            "",
+            f"{table_summary(table)} One row for each {key}.",
+            f"In BigQuery a partition for each day of `{layout.day_of}`, clustered by {clusters}, kept "
+            f"{layout.keep_days} days unless `retention_days` of the Terraform module says otherwise.",
+            "",
+        ]
         parts += ["| column | type | mode | meaning |", "| --- | --- | --- | --- |"]
         parts += _page_rows(table_columns(table), "")
     return "\n".join(parts) + "\n"
@@ -255,14 +266,26 @@ def generated_files() -> dict[str, str]:
     """Path below the repository → content, of every file that is made from the tables."""
     schemas = {table: json.dumps(bigquery_schema(table), indent=2) + "\n" for table in TABLES}
     files = {f"terraform/tables/{table}.json": schema for table, schema in schemas.items()}
-    from pipeline.message_schemas import schema_files  # which reads the columns of this module
+    from pipeline.message_schemas import schema_files  # these read the columns of this module
+    from pipeline.table_layout import layouts_file
+    from pipeline.template import template_files
+    from pipeline.views import view_files
 
-    return files | {"docs/tables.md": tables_page()} | schema_files()
+    files["terraform/tables.json"] = json.dumps(layouts_file(), indent=2) + "\n"
+    return files | {"docs/tables.md": tables_page()} | schema_files() | view_files() | template_files()
 
 
 def main(arguments: list[str]) -> int:
-    """Renew the generated files with --write; without it say which ones are stale (exit code 1)."""
+    """Renew the generated files with --write; without it say which ones are stale (exit code 1).
+
+    --freeze says that tables are made as the code says now, see `pipeline/table_layout.py`.
+    """
     root = Path(__file__).resolve().parent.parent
+    if "--freeze" in arguments:
+        from pipeline.table_layout import FROZEN_FILE, frozen_layout
+
+        frozen = root / FROZEN_FILE
+        frozen.write_text(json.dumps(frozen_layout(), indent=1) + "\n", encoding="utf-8")
     stale = []
     for name, content in generated_files().items():
         path = root / name

@@ -1,111 +1,104 @@
-"""Views over the append-only tables: the last row of each key, and the balance of the ledger.
+"""Views over the append-only tables, the same in BigQuery and in the local store.
 
-DuckDB's SQL. `ledger_balance` counts the two ends independently: what came in is read from
-`ledger`, what became of it from the tables where it ended up. Lines of logs and points of metrics
-balance each by itself. Commands of people and events that found no topic are no lines.
+`current_<table>` is made here: the last row of each key. All others stand in `pipeline/sql`, in what
+both dialects have in common; `${dataset}` is where their tables are. `ledger_balance` counts the two
+ends of the job independently, lines of logs and points of metrics each by itself.
 """
 
 from __future__ import annotations
 
+import json
+import re
+from functools import lru_cache
+from pathlib import Path
 from typing import Final
 
 from pipeline.tables import TABLE_KEYS, TABLES
 
-_LAST_FIRST: Final = "written_at DESC, rowid DESC"
+PLACE: Final = "${dataset}."
+_SQL_FOLDER: Final = Path(__file__).with_name("sql")
+
+# What both have under two names, and what would be another thing if it were written in one of them.
+_DUCKDB_NAMES: Final = {"UNIX_MICROS": "epoch_us", "TIMESTAMP_MICROS": "make_timestamptz"}
+
+# Columns that the key decides, although they are no part of it. Named in the partition of a
+# `current_` view, a filter on them can reach the table, so that BigQuery reads the days asked for.
+_DECIDED_BY_KEY: Final = {
+    "anomalies": ("tenant_id", "window_start"),
+    "incidents": ("tenant_id",),
+    "alert_events": ("tenant_id",),
+    "deploys": ("tenant_id", "deployed_at"),
+    "dead_letters": ("tenant_id", "receive_minute"),
+}
 
 
-def current_view(table: str) -> str:
-    """CREATE VIEW `current_<table>`: of the rows with the same key, the last revision."""
-    keys = ", ".join(TABLE_KEYS[table])
-    last_first = (
-        f"revision DESC, {_LAST_FIRST}" if "revision" in TABLES[table].__struct_fields__ else _LAST_FIRST
-    )
+@lru_cache
+def view_sources() -> dict[str, str]:
+    """Name → SQL of every view, each after those it reads; the comment on top says what it shows."""
+    written = {path.stem: path.read_text(encoding="utf-8").rstrip("\n") for path in _SQL_FOLDER.glob("*.sql")}
+    sources = {f"current_{table}": _current_view(table) for table in TABLES} | written
+    return {name: sources[name] for name in sorted(sources, key=lambda name: (_level(name, sources), name))}
+
+
+def view_level(name: str) -> int:
+    """1 for a view that reads tables only, else one more than the highest of the views that it reads."""
+    return _level(name, view_sources())
+
+
+def view_description(name: str) -> str:
+    """What the view shows, in a sentence. Raises KeyError for an unknown view."""
+    return view_sources()[name].partition("\n")[0].removeprefix("-- ")
+
+
+def view_statements() -> list[str]:
+    """DuckDB's statements that create or replace every view, each after those it reads."""
+    return [f"CREATE OR REPLACE VIEW {name} AS\n{duckdb_query(name)}" for name in view_sources()]
+
+
+def view_files() -> dict[str, str]:
+    """Path below the repository → content, for Terraform: every view, and the order to make them in."""
+    order = {
+        name: {"level": view_level(name), "description": view_description(name)} for name in view_sources()
+    }
+    files = {f"terraform/views/{name}.sql": f"{sql}\n" for name, sql in view_sources().items()}
+    return files | {"terraform/views.json": json.dumps(order, indent=2) + "\n"}
+
+
+def duckdb_query(name: str) -> str:
+    """The view as DuckDB takes it."""
+    sql = view_sources()[name].replace(PLACE, "")
+    if name.startswith("current_"):
+        # Rows of one transaction have the same `written_at`; the local store knows which came last.
+        sql = sql.replace("written_at DESC", "written_at DESC, rowid DESC")
+    return re.sub(rf"\b({'|'.join(_DUCKDB_NAMES)})\(", lambda called: f"{_DUCKDB_NAMES[called[1]]}(", sql)
+
+
+def _level(name: str, sources: dict[str, str]) -> int:
+    read = re.findall(rf"{re.escape(PLACE)}(\w+)", sources[name])
+    return 1 + max((_level(view, sources) for view in read if view in sources), default=0)
+
+
+def _current_view(table: str) -> str:
+    if table == "log_patterns":
+        return _CURRENT_LOG_PATTERNS
+    decided = [column for column in _DECIDED_BY_KEY.get(table, ()) if column not in TABLE_KEYS[table]]
+    keys = ", ".join((*TABLE_KEYS[table], *decided))
+    revision = "revision DESC, " if "revision" in TABLES[table].__struct_fields__ else ""
     return (
-        f"CREATE OR REPLACE VIEW current_{table} AS SELECT * FROM {table} "  # noqa: S608
-        f"QUALIFY row_number() OVER (PARTITION BY {keys} ORDER BY {last_first}) = 1"
+        f"-- Rows of {table}, of each {' and '.join(TABLE_KEYS[table])} only the last.\n"
+        f"SELECT * FROM {PLACE}{table}\n"
+        "WHERE TRUE\n"
+        f"QUALIFY ROW_NUMBER() OVER (PARTITION BY {keys} ORDER BY {revision}written_at DESC) = 1"
     )
 
 
 # A late pane may coarsen patterns to fit: those of the pane before it no longer count, though no
 # row of the new pane has their id. So the window's last revision is taken first.
-CURRENT_LOG_PATTERNS: Final = """
-CREATE OR REPLACE VIEW current_log_patterns AS
-WITH last_panes AS (
-  SELECT *, rowid AS written FROM log_patterns
-  QUALIFY rank() OVER (PARTITION BY tenant_id, service, window_start ORDER BY revision DESC) = 1
-)
-SELECT * EXCLUDE (written) FROM last_panes
-QUALIFY row_number() OVER (
-  PARTITION BY tenant_id, service, window_start, pattern_id ORDER BY written_at DESC, written DESC
-) = 1
-"""
-
-LEDGER_BALANCE: Final = """
-CREATE OR REPLACE VIEW ledger_balance AS
-WITH windows AS (
-  SELECT tenant_id, 'logs' AS source, CASE WHEN json_valid(ledger) THEN ledger ELSE '{}' END AS ledger
-  FROM current_service_windows
-  UNION ALL
-  SELECT tenant_id, 'metrics', CASE WHEN json_valid(ledger) THEN ledger ELSE '{}' END
-  FROM current_metric_windows
-),
-counted AS (
-  SELECT tenant_id, source, receive_minute, received, late, filtered,
-         0 AS analyzed, 0 AS duplicate, 0 AS dead_lettered
-  FROM current_ledger
-  UNION ALL
-  SELECT windows.tenant_id, windows.source, make_timestamptz(CAST(minute.key AS BIGINT) * 1000000), 0, 0, 0,
-         CAST(minute.value ->> 0 AS BIGINT), CAST(minute.value ->> 1 AS BIGINT), 0
-  FROM windows, json_each(windows.ledger) AS minute
-  UNION ALL
-  SELECT tenant_id, CASE stage WHEN 'parse_metrics' THEN 'metrics' ELSE 'logs' END, receive_minute,
-         0, 0, 0, 0, 0, "count"
-  FROM current_dead_letters
-  WHERE stage NOT IN ('parse_commands', 'publish_alerts')
-),
-minutes AS (
-  SELECT tenant_id, source, receive_minute,
-         CAST(sum(received) AS BIGINT) AS received, CAST(sum(analyzed) AS BIGINT) AS analyzed,
-         CAST(sum(late) AS BIGINT) AS late, CAST(sum(duplicate) AS BIGINT) AS duplicate,
-         CAST(sum(filtered) AS BIGINT) AS filtered, CAST(sum(dead_lettered) AS BIGINT) AS dead_lettered
-  FROM counted
-  GROUP BY tenant_id, source, receive_minute
-)
-SELECT *, received - analyzed - late - duplicate - filtered - dead_lettered AS difference,
-       received = analyzed + late + duplicate + filtered + dead_lettered AS balanced
-FROM minutes
-"""
-
-GEMINI_TRUST: Final = """
-CREATE OR REPLACE VIEW gemini_trust AS
-SELECT tenant_id, date_trunc('day', asked_at) AS day, model, prompt_version,
-       CAST(sum(findings) AS BIGINT) AS findings, CAST(sum(verified_findings) AS BIGINT) AS verified_findings,
-       CAST(sum(claims) AS BIGINT) AS claims, CAST(sum(verified_claims) AS BIGINT) AS verified_claims,
-       sum(verified_claims) / nullif(sum(claims), 0) AS verified_share
-FROM current_gemini_calls
-WHERE subject <> 'window' AND outcome = 'answered'
-GROUP BY ALL
-"""
-
-GEMINI_SPENDING: Final = """
-CREATE OR REPLACE VIEW gemini_spending AS
-SELECT tenant_id, date_trunc('day', asked_at) AS day,
-       count(*) FILTER (WHERE subject <> 'window') AS requests,
-       count(*) FILTER (WHERE subject <> 'window' AND outcome = 'failed') AS failed_requests,
-       CAST(sum(tokens_in) AS BIGINT) AS tokens_in, CAST(sum(tokens_out) AS BIGINT) AS tokens_out,
-       sum(cost_usd) AS cost_usd,
-       count(*) FILTER (WHERE subject = 'window') AS windows,
-       count(*) FILTER (WHERE subject = 'window' AND outcome = 'answered') AS windows_answered,
-       count(*) FILTER (WHERE subject = 'window' AND outcome = 'cached') AS windows_cached,
-       count(*) FILTER (WHERE subject = 'window' AND outcome = 'failed') AS windows_failed,
-       count(*) FILTER (WHERE subject = 'window' AND reason IN ('over_budget', 'not_novel'))
-         AS windows_over_budget
-FROM current_gemini_calls
-GROUP BY ALL
-"""
-
-
-def view_statements() -> list[str]:
-    """Statements that create or replace every view, each after those it reads."""
-    views = [CURRENT_LOG_PATTERNS if table == "log_patterns" else current_view(table) for table in TABLE_KEYS]
-    return [*views, LEDGER_BALANCE, GEMINI_TRUST, GEMINI_SPENDING]
+_CURRENT_LOG_PATTERNS: Final = f"""\
+-- Rows of log_patterns, of each window only those of its last revision, each pattern once.
+SELECT * FROM {PLACE}log_patterns
+WHERE TRUE
+QUALIFY revision = MAX(revision) OVER (PARTITION BY tenant_id, service, window_start)
+  AND ROW_NUMBER() OVER (
+    PARTITION BY tenant_id, service, window_start, pattern_id ORDER BY revision DESC, written_at DESC
+  ) = 1"""  # noqa: S608

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+import msgspec
 import orjson
 
 from pipeline.duckdb_store import DuckDBStore
@@ -20,6 +21,15 @@ from transforms.elements import (
     LogPattern,
     ServiceWindow,
     content_id,
+)
+from transforms.incident_elements import (
+    Dependency,
+    EffectStep,
+    Incident,
+    IncidentAnomaly,
+    NearbyDeploy,
+    RootCause,
+    TraceSample,
 )
 
 START_SECONDS = 1_767_261_600  # 2026-01-01T10:00:00Z
@@ -179,6 +189,8 @@ def build_store(path: Path, minutes: int = 60) -> Path:
         store.append("anomalies", _shop_anomalies(minutes))
         store.append("log_patterns", _shop_patterns(minutes))
         store.append("deploys", _shop_deploys())
+        store.append("incidents", shop_incidents())
+        store.append("dependencies", shop_dependencies())
         store.append(
             "dead_letters",
             [
@@ -323,6 +335,129 @@ def _shop_deploys() -> list[Deploy]:
     ]  # fmt: skip
 
 
+def member(tenant: str, service: str, minute: int, because: str, **changes: object) -> IncidentAnomaly:
+    """An incident's entry of the anomaly that `anomaly` makes of the same arguments."""
+    found = anomaly(tenant, service, minute, **changes)  # type: ignore[arg-type]
+    return IncidentAnomaly(
+        found.anomaly_id, service, found.anomaly_type, found.anomaly_severity, found.detector, found.signal,
+        found.description, found.detected_at, because,
+    )  # fmt: skip
+
+
+def incident(tenant: str, name: str, minute: int, severity: str = "high", **changes: object) -> Incident:
+    """An incident of one service with one anomaly, unless `changes` say otherwise."""
+    service = str(changes.pop("service", "portal"))
+    values: dict[str, object] = {
+        "incident_id": content_id(tenant, name),
+        "revision": 0,
+        "status": "open",
+        "tenant_id": tenant,
+        "severity": severity,
+        "title": f"{service}: 31.4 % of its lines are errors",
+        "summary": f"The cause is {service} (score 1.00): a third of its lines are errors.",
+        "correlation_score": 1.0,
+        "anomaly_count": 1,
+        "anomalies": [member(tenant, service, minute, "it opened the incident")],
+        "affected_services": [service],
+        "root_causes": [RootCause(service, 1.0, ["31.4 % of its lines are errors"])],
+        "effects": [],
+        "trace_samples": [],
+        "deploys": [],
+        "started_at": time_us(minute),
+        "opened_at": time_us(minute + 1),
+        "updated_at": time_us(minute + 1),
+        "closed_at": None,
+    }
+    return Incident(**(values | changes))  # type: ignore[arg-type]
+
+
+def shop_incidents() -> list[Incident]:
+    """A cascade that goes on, a closed one, a hostile one; the first in two revisions."""
+    members = [member("acme", "payments", 24, "it opened the incident", severity="critical")]
+    for minute in range(25, 36):
+        severity = "high" if minute < 30 else "critical"
+        because = "checkout calls payments" if minute == 25 else "the same trouble of checkout again"
+        members.append(member("acme", "checkout", minute, because, severity=severity))
+    members.append(member("acme", "frontend", 31, "frontend and checkout fail in 7 common traces"))
+    members.append(member("acme", "reports", 32, "errors of reports name payments", severity="low"))
+    cascade = incident(
+        "acme", "cascade", 24, "critical", service="payments", status="updated", revision=1,
+        title="payments: 31.4 % of its lines are errors (and 3 more services)", anomalies=members,
+        anomaly_count=250, affected_services=["payments", "checkout", "frontend", "reports"],
+        correlation_score=0.88, updated_at=time_us(36),
+        root_causes=[
+            RootCause(
+                "payments", 0.81,
+                ["payments:v2.4.0 was rolled out 1 min before it began", "errors of checkout name it"],
+                instance="payments-7d9f-x", revision="payments:v2.4.0", metric="error_rate",
+            ),
+            RootCause("checkout", 0.15, ["half of its lines", "but it needs payments, which is ill too"]),
+            RootCause("frontend", 0.04, ["slow", "but it needs checkout, which is ill too"]),
+        ],
+        effects=[
+            EffectStep("payments", "checkout", time_us(25), "checkout calls payments: half of its lines"),
+            EffectStep("checkout", "frontend", time_us(31), "frontend calls checkout: it is slow"),
+        ],
+        trace_samples=[TraceSample("4bf92f3577b34da6", ["payments", "checkout", "frontend"], time_us(25))],
+        deploys=[NearbyDeploy("d", "payments", "payments:v2.4.0", time_us(23))],
+    )  # fmt: skip
+    old = msgspec.structs.replace(cascade, revision=0, status="open", title="old revision")
+    closed = incident(
+        "globex", "closed", 40, "medium", service="search", status="closed", updated_at=time_us(58),
+        closed_at=time_us(58),
+    )  # fmt: skip
+    hostile = incident(
+        "globex", "hostile", 30, "low", service=HOSTILE, title=HOSTILE, summary=HOSTILE, status="quiet",
+        affected_services=[HOSTILE, "orders"],
+        anomalies=[member("globex", HOSTILE, 30, HOSTILE), member("globex", "orders", 30, HOSTILE)],
+        root_causes=[RootCause(HOSTILE, 1.0, [HOSTILE], HOSTILE, HOSTILE, HOSTILE, HOSTILE, HOSTILE)],
+        effects=[EffectStep(HOSTILE, "orders", time_us(30), HOSTILE)],
+        trace_samples=[TraceSample(HOSTILE, [HOSTILE, "orders"], time_us(30))],
+        deploys=[NearbyDeploy("h", HOSTILE, HOSTILE, time_us(29))],
+    )  # fmt: skip
+    return [old, cascade, closed, hostile]
+
+
+def dependency(tenant: str, caller: str, callee: str, minute: int = 59, **changes: object) -> Dependency:
+    values: dict[str, object] = {
+        "tenant_id": tenant,
+        "caller": caller,
+        "callee": callee,
+        "source": "mesh",
+        "revision": START_SECONDS // MINUTE + minute + 1,
+        "as_of": time_us(minute + 1),
+        "first_seen": time_us(0),
+        "last_seen": time_us(minute),
+        "requests": 1_200,
+        "errors": 12,
+        "requests_per_minute": 20.0,
+        "latency_p50_ms": 12.0,
+        "latency_p95_ms": 48.5,
+    }
+    return Dependency(**(values | changes))  # type: ignore[arg-type]
+
+
+def shop_dependencies() -> list[Dependency]:
+    """A chain and a circle of calls, one edge of two sources, one unused for days, one hostile."""
+    traced: dict[str, object] = {
+        "source": "trace",
+        "errors": 0,
+        "latency_p50_ms": None,
+        "latency_p95_ms": None,
+    }
+    return [
+        dependency("acme", "frontend", "checkout"),
+        dependency("acme", "checkout", "payments", 40, errors=1),
+        dependency("acme", "checkout", "payments", errors=300),
+        dependency("acme", "checkout", "payments", 20, **traced),
+        dependency("acme", "payments", "ledger", **traced),
+        dependency("acme", "ledger", "checkout", **traced),
+        dependency("acme", "frontend", "retired", -60 * 48),
+        dependency("acme", "nightly", "ledger", -60 * 48, source="configuration", requests=0, errors=0),
+        dependency("globex", HOSTILE, "orders"),
+    ]
+
+
 def build_big_store(path: Path) -> Path:
     """Thousands of windows, patterns and anomalies, whose texts grow fourfold when escaped."""
     bad = "<\"&'>"
@@ -344,4 +479,21 @@ def build_big_store(path: Path) -> Path:
             for number in range(2_000)
         ]  # fmt: skip
         store.append("anomalies", anomalies)
+        store.append("incidents", [_big_incident(number, bad) for number in range(60)])
+        calls = [(f"service-{n}", f"service-{n % 37 + 50}") for n in range(300)]
+        store.append("dependencies", [dependency("tenant-0", *call) for call in calls])
     return path
+
+
+def _big_incident(number: int, bad: str) -> Incident:
+    tenant = f"tenant-{number % 8}"
+    names = [f"{bad}{place}" for place in range(60)]
+    one = member(tenant, "", 1, bad * 60, description=bad * 300)
+    members = [msgspec.structs.replace(one, service=names[place % 60]) for place in range(200)]
+    return incident(
+        tenant, str(number), 1, service=bad * 50, title=bad * 300, summary=bad * 900, anomalies=members,
+        anomaly_count=5_000, affected_services=names,
+        root_causes=[RootCause(name, 0.3, [bad * 200] * 20) for name in names[:10]],
+        effects=[EffectStep(names[0], name, time_us(1), bad * 300) for name in names[1:51]],
+        trace_samples=[TraceSample(bad * 20, names, time_us(1))] * 5,
+    )  # fmt: skip

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from aiops.catalog import app
-from pipeline.catalog_source import CatalogError, load_catalog, read_catalog
+from pipeline.catalog_source import CatalogError, catalog_dependencies, load_catalog, read_catalog
 from pipeline.operator_files import FileUnreadableError
 from transforms.alert.catalog import (
     EMPTY_CATALOG,
@@ -24,6 +24,7 @@ from transforms.alert.catalog import (
     ServiceObjective,
     weigh,
 )
+from transforms.correlate.settings import ConfiguredDependency
 from transforms.elements import ANOMALY_SEVERITIES
 
 DOCS = Path(__file__).parent.parent / "docs" / "catalog.md"
@@ -46,7 +47,7 @@ def test_the_first_entry_that_matches_counts() -> None:
     catalog = load_catalog(documented())
     assert catalog.entry("acme-shop", "payment") == CatalogEntry(
         "payment",
-        "acme-*",
+        "acme-shop",
         "team-payments",
         "tier-1",
         "#payments",
@@ -59,6 +60,19 @@ def test_the_first_entry_that_matches_counts() -> None:
     assert EMPTY_CATALOG.entry("other", "payment") is UNKNOWN_SERVICE
     narrow = load_catalog("services: [{service: a, tenant: t, owner: x}]")
     assert narrow.entry("t", "b") == narrow.entry("u", "a") == UNKNOWN_SERVICE
+
+
+def test_calls_are_dependencies_of_the_topology() -> None:
+    """Of one tenant or of all, as the entry says; the job hands them to correlation."""
+    catalog = load_catalog(
+        f"{documented()}  - {{service: cart, calls: [stock]}}".replace('"*", owner', '"z*", owner')
+    )
+    assert catalog_dependencies(catalog) == (
+        ConfiguredDependency("acme-shop", "payment", "fraud"),
+        ConfiguredDependency("acme-shop", "payment", "payment-db"),
+        ConfiguredDependency("", "cart", "stock"),
+    )
+    assert catalog_dependencies(EMPTY_CATALOG) == ()
 
 
 def test_equal_files_are_equal_catalogs() -> None:
@@ -100,6 +114,7 @@ def test_equal_files_are_equal_catalogs() -> None:
         ("services:\n- service: a\n  calls: [b, b]", 'calls has "b" twice'),
         ("services:\n- service: a\n  calls: [a]", "calls names the service itself"),
         ("services:\n- service: 'a*'\n  calls: [b]", "calls needs one service by its name"),
+        ("services:\n- service: a\n  tenant: 'b*'\n  calls: [b]", "calls needs one tenant by its name"),
         ("services:\n- service: a\n- service: a", "is given twice, first at line 2; keep one"),
         ("services:\n- service: '*'\n- service: a", "never counts, for the entry at line 2"),
         ("services: &x []", "uses an anchor or alias"),
@@ -157,7 +172,7 @@ def test_check_explains_the_file_of_the_docs(tmp_path: Path) -> None:
     assert result.exit_code == 0
     for said in (
         "payment",
-        "of tenant acme-*",
+        "of tenant acme-shop",
         "owner: team-payments",
         "tier: tier-1: severity one step up, low stays low",
         "SLO: 99.9 % of requests do well, within 300 ms, over 30 days",

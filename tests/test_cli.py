@@ -49,12 +49,12 @@ def logs(tmp_path: Path) -> Path:
 
 
 def test_a_run_says_what_it_found_and_nothing_else(tmp_path: Path, logs: Path) -> None:
-    """Lines, anomalies, dead letters and the ledger, five lines in all, and no noise of the libraries."""
+    """Lines, anomalies, alerts, dead letters and the ledger, six lines, and no noise of the libraries."""
     result = aiops("run", "--input", str(logs), cwd=tmp_path)
     assert result.returncode == 0
     assert result.stdout == b""
     beginnings = [line.split(":")[0].split(" ")[0] for line in said(result).splitlines()]
-    assert beginnings == ["Read", "Anomalies", "Dead", "Ledger", "Warning"]
+    assert beginnings == ["Read", "Anomalies", "Alerts", "Dead", "Ledger", "Warning"]
     assert f"balanced: {len(LINES):,} received = {len(LINES):,} analyzed" in said(result)
     assert "--redaction_key_file" in said(result)
 

@@ -26,7 +26,7 @@ from aiops.simulate.generator import simulate
 from pipeline import graph
 from pipeline.duckdb_store import DuckDBStore
 from pipeline.graph import build_metrics_graph
-from pipeline.main import build_job, graph_settings, run, run_job
+from pipeline.main import graph_settings, run, run_job
 from pipeline.options import Settings, parse_options
 from pipeline.tables import TABLES, WRITTEN_AT
 from transforms.elements import PayloadBatch
@@ -258,37 +258,6 @@ def test_logs_and_metrics_of_one_run_do_not_touch_each_other(store: Path, tmp_pa
     both = tables_of(run_over(tmp_path / "both.duckdb", path, logs=logs))
     separate = [tables_of(alone), tables_of(store)]
     assert both == {table: sorted(separate[0][table] + separate[1][table]) for table in TABLES}
-
-
-# --------------------------------------------------------------------------------- the graph
-
-
-def test_no_step_joins_logs_and_metrics() -> None:
-    """From source to store, no step of one path is fed by the other."""
-    topic = ("--anomaly_topic", "projects/acme-prod/topics/anomalies")
-    settings, options = parse_options(
-        [
-            *("--input_subscription", "projects/acme-prod/subscriptions/logs"),
-            *("--metrics_subscription", "projects/acme-prod/subscriptions/metrics"),
-            *topic,
-        ]
-    )
-    pipeline = beam.Pipeline(runner=BundleBasedDirectRunner(), options=options)
-    build_job(pipeline, settings)
-    sources: dict[Any, set[str]] = {}
-
-    class Walk(beam.pipeline.PipelineVisitor):
-        def visit_transform(self, node: Any) -> None:
-            root = {node.full_label.split("/")[0]} if "Read" in node.full_label.split("/")[0] else set()
-            fed = root.union(*(sources.get(value, set()) for value in node.inputs))
-            for value in node.outputs.values():
-                sources[value] = fed
-
-    pipeline.visit(Walk())
-    fed_by = {frozenset(fed & {"ReadLogs", "ReadMetrics"}) for fed in sources.values()}
-    assert frozenset({"ReadMetrics"}) in fed_by
-    assert frozenset({"ReadLogs"}) in fed_by
-    assert frozenset({"ReadLogs", "ReadMetrics"}) not in fed_by
 
 
 # ------------------------------------------------------------------------------------ streams

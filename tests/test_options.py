@@ -9,6 +9,8 @@ from pipeline.main import redact_settings
 from pipeline.options import OptionsError, Settings, make_parser, parse_options
 
 FILES = ["--input", "a.json"]
+STREAM = ["--input_subscription", "projects/acme-prod/subscriptions/logs"]
+COMMANDS = "projects/acme-prod/subscriptions/commands"
 
 
 def refused(*arguments: str) -> str:
@@ -38,6 +40,22 @@ def refused(*arguments: str) -> str:
         (
             ["--metrics_subscription", "s"],
             "--metrics_subscription: must look like projects/P/subscriptions/S",
+        ),
+        ([*FILES, "--group_by", "service,host"], "--group_by: must be some of service, type, endpoint"),
+        ([*FILES, "--group_by", ""], "--group_by: must be some of service"),
+        ([*FILES, "--resolve_after_seconds", "5"], "--resolve_after_seconds: must be greater than or equal"),
+        ([*FILES, "--alert_topic", "alerts"], "--alert_topic: must look like projects/P/topics/T"),
+        ([*FILES, "--alert_topic", "projects/acme-{tenant}/topics/alerts"], "--alert_topic: must"),
+        ([*FILES, "--commands", f"acme={COMMANDS}"], "--commands names subscriptions, which do not end"),
+        ([*STREAM, "--commands", COMMANDS], "--commands: must look like TENANT=projects/P/subscriptions/S"),
+        ([*STREAM, "--commands", f"={COMMANDS}"], "--commands: must look like TENANT="),
+        (
+            [*STREAM, "--commands", f"acme={COMMANDS}", "--commands", f"globex={COMMANDS}"],
+            "--commands: has a subscription twice",
+        ),
+        (
+            [*STREAM, "--commands", f"acme={COMMANDS}", "--commands", f"acme={COMMANDS}2"],
+            "--commands: has a tenant twice",
         ),
         (["--input"], "--input: expected at least one argument"),
         (["--inputt", "x"], "--inputt: unknown option; did you mean --input?"),
@@ -155,3 +173,18 @@ def test_help_fits_80_columns_and_describes_every_option(monkeypatch: pytest.Mon
     for name, field in Settings.model_fields.items():
         assert f"--{name}" in text
         assert field.description
+
+
+def test_options_of_alerts() -> None:
+    """Grouping is a list, commands are named by tenant, and a topic may have the tenant in its name."""
+    settings, _ = parse_options(
+        [
+            *STREAM,
+            *("--group-by", "service,type", "--commands", f"a=b={COMMANDS}"),
+            *("--alert_topic", "projects/acme-prod/topics/alerts-{tenant}"),
+        ]
+    )
+    assert settings.group_by == ("service", "type")
+    assert settings.command_subscriptions == [("a=b", COMMANDS)]
+    assert settings.alert_topic.endswith("{tenant}")
+    assert parse_options(FILES)[0].group_by == ("service",)

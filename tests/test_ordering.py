@@ -115,3 +115,65 @@ def test_a_key_is_forgotten_when_it_is_idle() -> None:
     )
     expected = [("k", "10:1:on time"), ("k", f"{later + 10}:1:on time")]
     assert outputs_of(stream, BundleBasedDirectRunner()) == expected
+
+
+class Tied(msgspec.Struct):
+    """A value of which a key has several in one window."""
+
+    window_start_us: int
+    pane_index: int
+    tie: str
+
+
+class Times(msgspec.Struct):
+    waiting: list[str] = []
+
+
+class EndTimes:
+    """A step that says what each timestamp had when it is over."""
+
+    state_type = Times
+    output_type = str
+
+    def initial(self) -> Times:
+        return Times()
+
+    def step(self, state: Times, value: Tied, *, is_late: bool) -> Iterator[str]:
+        state.waiting.append(value.tie + ("!" if is_late else ""))
+        yield from ()
+
+    def end_time(self, state: Times, time_us: int) -> Iterator[str]:
+        yield f"{time_us // 1_000_000}:{''.join(state.waiting)}"
+        state.waiting = []
+
+
+def tied(second: int, tie: str) -> TimestampedValue:
+    return TimestampedValue(("k", Tied(second, 0, tie)), Timestamp(second))
+
+
+def ends_of(source: beam.PTransform, runner: beam.runners.PipelineRunner) -> list[tuple[str, str]]:
+    COLLECTED.clear()
+    options = PipelineOptions(streaming=isinstance(source, TestStream))
+    with beam.Pipeline(runner=runner, options=options) as pipeline:
+        _ = pipeline | source | ProcessInOrder(EndTimes(), Tied) | beam.Map(collect)
+    return list(COLLECTED)
+
+
+@pytest.mark.parametrize("runner", [FnApiRunner, BundleBasedDirectRunner])
+def test_a_step_hears_when_a_timestamp_is_over(runner: type) -> None:
+    """Once for each, with all its values in the order of `tie`, whatever order they came in."""
+    values = [tied(second, tie) for tie in "cab" for second in (20, 10)]
+    assert ends_of(TimestampedCreate(values), runner()) == [("k", "10:abc"), ("k", "20:abc")]
+
+
+def test_a_timestamp_that_was_over_is_over_once_more_for_late_values() -> None:
+    """In a stream, with what came late alone."""
+    stream = (
+        TestStream()
+        .add_elements([tied(10, "b"), tied(20, "x"), tied(10, "a")])
+        .advance_watermark_to(15)
+        .add_elements([tied(20, "w"), tied(10, "c")])
+        .advance_watermark_to(40)
+        .advance_watermark_to_infinity()
+    )
+    assert ends_of(stream, BundleBasedDirectRunner()) == [("k", "10:ab"), ("k", "10:c!"), ("k", "20:wx")]

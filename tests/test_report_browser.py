@@ -180,6 +180,47 @@ def test_a_marker_leads_to_its_anomaly(browser: Any, big_page: Path) -> None:
     assert browser.evaluate("document.getElementById('e100').getBoundingClientRect().height") > 0
 
 
+@pytest.mark.parametrize("width", [390, 1280])
+def test_the_picture_of_an_incident_shows_its_cause_first(browser: Any, page: Path, width: int) -> None:
+    """On a phone it scrolls inside its frame and begins at the cause; no text sticks out of a box."""
+    browser.open(page, width=width)
+    inside = """
+    (() => {
+      const frame = document.querySelector('#i1 .picture').getBoundingClientRect();
+      const cause = document.querySelector('#i1 .cause rect').getBoundingClientRect();
+      return cause.left >= frame.left && cause.right <= frame.right;
+    })()
+    """
+    assert browser.evaluate(inside)
+    browser.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+    outside = """
+    [...document.querySelectorAll('.node text')].filter((text) => {
+      const box = text.parentElement.querySelector('rect').getBoundingClientRect();
+      return text.getBoundingClientRect().right > box.right + 1;
+    }).length
+    """
+    assert browser.evaluate(outside) == 0
+    assert browser.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_an_incident_leads_to_its_anomalies_and_back(browser: Any, page: Path) -> None:
+    """Links unfold what they lead to; filters hide incidents as they hide anomalies."""
+    browser.open(page)
+    go = "new Promise(done => { addEventListener('hashchange', () => done()); location.hash = '%s'; })"
+    episode = browser.evaluate("document.querySelector('#i1 .joined a').getAttribute('href')")
+    browser.evaluate(go % episode)
+    assert browser.evaluate(f"document.querySelector('{episode}').open")
+    browser.evaluate("document.getElementById('i1').open = false")
+    browser.evaluate(go % "#i1")
+    assert browser.evaluate("document.getElementById('i1').open")
+    browser.evaluate(
+        "(() => { const input = document.getElementById('filter-tenant'); input.value = 'globex';"
+        " input.dispatchEvent(new Event('input', {bubbles: true})); })()"
+    )
+    assert browser.evaluate("document.getElementById('i1').closest('li').hidden")
+    assert not browser.evaluate("document.getElementById('i2').closest('li').hidden")
+
+
 def test_the_large_page_is_usable(browser: Any, big_page: Path) -> None:
     """A page at its limits loads and filters within a moment, and fits a phone."""
     browser.open(big_page, width=360)

@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 from transforms.detect.baselines.book import NO_BOOK, SignalPolicy, signal_policy
 from transforms.detect.findings import Finding, make_anomaly
 from transforms.detect.request_line_findings import report_request_lines
-from transforms.detect.request_lines import (
-    ADOPT_WINDOWS,
+from transforms.detect.request_line_table import (
     MEMORY_WINDOWS,
     MOST,
-    MOST_POOLED,
     RequestLinesMemory,
     find_table_damage,
+    merge_columns,
 )
+from transforms.detect.request_lines import ADOPT_WINDOWS, MOST_POOLED
 from transforms.elements import SEVERITY_NUMBERS, Example, PatternStats, RequestStats, WindowSummary
 
 MINUTE_US = 60_000_000
@@ -162,9 +162,26 @@ def test_patterns_that_become_one_are_not_missing() -> None:
         "begin": PatternStats("cart <*> <*>", 40, 0, INFO, []),
     }
     merged = {"done": "begin"}
+    merge_columns(service.memory, merged)
+    assert find_table_damage(service.memory) == ""
     assert service.watch(20, 20, patterns=patterns, merged_patterns=merged) == []
     patterns["begin"].count = 20
     assert service.watch(20, 0, patterns=patterns) != []
+
+
+@given(
+    st.dictionaries(st.sampled_from(["begin", "done", "x"]), st.sampled_from(["begin", "done", "new"])),
+    st.booleans(),
+)
+def test_any_merges_leave_the_table_whole(merged: dict[str, str], is_suspicious: bool) -> None:
+    """Names of which nothing is known, and of what waits, among them; no line is lost."""
+    service = Service().calm(8)
+    service.watch(20, 0 if is_suspicious else 20)
+    merge_columns(service.memory, merged)
+    assert find_table_damage(service.memory) == ""
+    assert set(service.memory.names) >= {"R", "EGET /cart"}
+    service.watch(20, 20)
+    assert find_table_damage(service.memory) == ""
 
 
 def test_a_family_of_patterns_is_missed_as_a_whole() -> None:

@@ -432,3 +432,16 @@ def test_late_panes_of_the_last_hour_find_their_revision(seconds: int) -> None:
     pane = msgspec.structs.replace(values[oldest], pane_index=1)
     histories, _ = walk_history(*values, pane, late=(count,))
     assert histories[-1].previous is not None
+
+
+def test_request_lines_follow_patterns_that_merge_in_planned_maintenance(
+    learned: Callable[[], Service],
+) -> None:
+    """Nothing is judged or learned then, but the ids of patterns change."""
+    service = learned()
+    maintenance = "[{every: day, from: '00:00', to: '24:00'}]"
+    service.book = load_book(f"calendars: [{{maintenance: {maintenance}}}]")
+    (served,) = (name for name in service.memory.request_lines.patterns if name.startswith("served"))
+    assert service.walk(1, merged_patterns={served: "anything"}) == []
+    assert "anything" in service.memory.request_lines.patterns
+    assert served not in service.memory.request_lines.patterns

@@ -29,7 +29,7 @@ class IncidentAnomaly(msgspec.Struct, frozen=True):
     detected_at: Timestamp
     joined_because: str  # in words; "opened the incident" for the first
     pattern_id: str = ""
-    fingerprint: str = ""  # of the alert that it raises, see transforms/alert
+    fingerprint: str = ""  # what stays the same from window to window, see transforms/fingerprints.py
 
 
 class RootCause(msgspec.Struct, frozen=True):
@@ -49,7 +49,7 @@ class EffectStep(msgspec.Struct, frozen=True):
     """One link in the chain from the cause to those who feel it."""
 
     cause: str  # service
-    effect: str  # service that calls it, directly
+    effect: str  # service that calls it directly, or whose errors name it
     started_at: Timestamp  # the effect's first anomaly
     description: str
 
@@ -114,7 +114,7 @@ class Dependency(msgspec.Struct, frozen=True):
     first_seen: Annotated[Timestamp, describe("Start of the first window that showed it.")]
     last_seen: Annotated[Timestamp, describe("Start of the last window that showed it.")]
     requests: Annotated[int, describe("Calls in the last hour; of a trace, calls in kept traces.")]
-    errors: Annotated[int, describe("Of these, those that failed.")]
+    errors: Annotated[int | None, describe("Of these, those that failed; null where traces alone show it.")]
     requests_per_minute: Annotated[float, describe("Calls a minute over the windows that had any.")]
     latency_p50_ms: Annotated[
         float | None, describe("Median latency at the callee; null where none is known.")

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import msgspec
 import typer
 
 from aiops.text import one_line
 from pipeline.alert_commands import check_command, redact_command
 from pipeline.alert_log import stored_events
 from pipeline.alert_messages import MessageError
+from pipeline.alert_store import apply_commands
 from pipeline.duckdb_store import DuckDBStore, StoreError
-from transforms.alert.manage import apply
-from transforms.alert.rebuild import rebuild_book
-from transforms.alert.settings import AlertSettings
 from transforms.alert.view import AlertView, fold_events
 from transforms.alert_elements import AlertCommand, AlertEvent
 from transforms.redact.redactor import Redactor
@@ -80,26 +77,7 @@ def apply_to_store(path: str, command: AlertCommand, redactor: Redactor, clock_u
         raise ActionError(error.detail) from None
     command = redact_command(command, command.tenant_id, redactor)
     with DuckDBStore(path) as store:
-        past = stored_events(store, command.tenant_id)
-        events = _events_of(past, command, clock_us)
-        store.append("alert_events", events)
-    return events
-
-
-def _events_of(past: Sequence[AlertEvent], command: AlertCommand, clock_us: int) -> list[AlertEvent]:
-    settings = AlertSettings()
-    book = rebuild_book(command.tenant_id, past, clock_us, settings)
-    events = apply(book, command, clock_us, settings)
-    # The catalog is the job's: what it said last still holds.
-    last = {view.alert_id: view.last for view in fold_events(past).values()}
-    return [_like(last.get(event.alert_id), event) for event in events]
-
-
-def _like(last: AlertEvent | None, event: AlertEvent) -> AlertEvent:
-    if last is None:
-        return event
-    said = {name: getattr(last, name) for name in ("owner", "tier", "channel", "runbook")}
-    return msgspec.structs.replace(event, **said)
+        return apply_commands(store, [command], clock_us)
 
 
 def answer_of(events: Iterable[AlertEvent], command_id: str) -> AlertEvent | None:

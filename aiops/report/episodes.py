@@ -52,6 +52,7 @@ class Episode:
     signal: str
     times_before: int  # earlier episodes of the same within LOOK_BACK
     last_before: datetime | None  # end of the last of them
+    anomaly_ids: tuple[str, ...]  # all of them, in the order of their windows
 
     @property
     def rank(self) -> int:
@@ -116,6 +117,7 @@ def _episode(rows: list[Row], earlier: list[list[Row]]) -> Episode:
         signal=worst["signal"],
         times_before=len(recent),
         last_before=max(recent, default=None),
+        anomaly_ids=tuple(row["anomaly_id"] for row in rows),
     )
 
 

@@ -26,6 +26,7 @@ from aiops.report.episodes import (
     fair_share,
     gather_episodes,
 )
+from aiops.report.incidents import IncidentsData, gather_incidents
 from aiops.report.signals import ChartSpan, ServiceSeries, find_series
 from pipeline.duckdb_store import DuckDBStore, Row
 
@@ -39,6 +40,8 @@ MOST_MINUTES: Final = 50
 AROUND_WINDOWS: Final = 30
 """A chart of an episode shows so many windows before and after it."""
 AROUND_BUCKETS: Final = 120
+LINES_TO_JUDGE: Final = 10
+"""The lowest health of a service is that of a window of so many lines, if it has one."""
 _EARLIEST: Final = datetime(1, 1, 2, tzinfo=UTC)
 LONGEST_GAP: Final = timedelta(days=1)
 
@@ -52,6 +55,7 @@ class ServiceLine:
     lines: int
     errors: int
     health: float | None  # of the last window
+    worst_health: float | None  # the lowest of a window that has enough lines to tell
     is_silent: bool  # no lines in the last window
     p95_ms: float | None  # the highest of a window
     series: ServiceSeries
@@ -81,6 +85,8 @@ class ReportData:
     under_floor: int
     services_with_anomalies: int
     latest_anomaly: datetime | None
+    incidents: IncidentsData
+    spans: dict[str, tuple[datetime, datetime]]  # anomaly_id → its window
     episodes: list[Episode]
     details: dict[str, Row]  # anomaly_id → row, of each episode's worst anomaly
     surroundings: dict[str, Surroundings]  # the same anomaly_id → what the service did around the episode
@@ -118,6 +124,7 @@ def gather_report(store: DuckDBStore, tenant: str | None = None, since: str | No
         "AS lines, CAST(coalesce(sum(errors), 0) AS BIGINT) AS errors FROM report_windows"
     )[0]
     axis, undrawn, window_seconds = _axis(store)
+    incidents = gather_incidents(store, tenant, start)
     service_lines, services = _service_lines(store, axis, episodes, every_episode)
     patterns, new_patterns, pattern_count = _patterns(store, tenant, start)
     dead_letters, dead_lettered, reasons = _dead_letters(store, tenant)
@@ -136,6 +143,8 @@ def gather_report(store: DuckDBStore, tenant: str | None = None, since: str | No
         under_floor=len(anomalies) - len(sure),
         services_with_anomalies=len({(row["tenant_id"], row["service"]) for row in sure}),
         latest_anomaly=max((row["window_end"] for row in sure), default=None),
+        incidents=incidents,
+        spans={row["anomaly_id"]: (row["window_start"], row["window_end"]) for row in known},
         episodes=episodes,
         details=_details(store, worst),
         surroundings=_surroundings(store, episodes),
@@ -152,6 +161,7 @@ def gather_report(store: DuckDBStore, tenant: str | None = None, since: str | No
         ledger_sources=ledger_by_source(minutes),
         unbalanced=fair_share(unbalanced, lambda minute: str(minute["tenant_id"]), MOST_MINUTES),
         left_out={
+            "incidents": incidents.total - len(incidents.rows),
             "episodes": len(every_episode) - len(episodes),
             "services": services - len(service_lines),
             "patterns": pattern_count - len(patterns),
@@ -204,8 +214,10 @@ def _service_lines(
     rows = store.query(
         """SELECT tenant_id, service, CAST(sum(lines) AS BIGINT) AS lines,
                   CAST(sum(errors) AS BIGINT) AS errors, arg_max_null(health_score, window_start) AS health,
+                  coalesce(min(health_score) FILTER (lines >= $enough), min(health_score)) AS worst_health,
                   arg_max(lines, window_start) = 0 AS is_silent, max(latency_p95_ms) AS p95_ms
-           FROM report_windows GROUP BY ALL ORDER BY tenant_id, service"""
+           FROM report_windows GROUP BY ALL ORDER BY tenant_id, service""",
+        {"enough": LINES_TO_JUDGE},
     )
     if axis is None:
         return [], len(rows)
@@ -223,8 +235,9 @@ def _service_lines(
         numbered.setdefault((episode.tenant, episode.service), []).append((number, episode))
     lines = [
         ServiceLine(
-            row["tenant_id"], row["service"], row["lines"], row["errors"], row["health"], row["is_silent"],
-            row["p95_ms"], series, numbered.get((row["tenant_id"], row["service"]), []),
+            row["tenant_id"], row["service"], row["lines"], row["errors"], row["health"],
+            row["worst_health"], row["is_silent"], row["p95_ms"], series,
+            numbered.get((row["tenant_id"], row["service"]), []),
         )
         for row, series in zip(chosen, find_series(store, spans), strict=True)
     ]  # fmt: skip

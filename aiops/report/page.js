@@ -29,9 +29,9 @@
   form.addEventListener("input", filter);
   filter(); // a reloaded page keeps what was typed
 
-  // ------------------------------------------------- anomalies: open what is linked or printed
+  // ------------------------------------------------- incidents and anomalies: open what is linked or printed
   const openLinked = () => {
-    const linked = /^#e\d+$/.test(location.hash) && $(location.hash.slice(1));
+    const linked = /^#[ei]\d+$/.test(location.hash) && $(location.hash.slice(1));
     if (linked) {
       for (let item = linked; item; item = item.parentElement.closest("details")) item.open = true;
       linked.scrollIntoView({ block: "center" });

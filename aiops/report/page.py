@@ -19,18 +19,23 @@ from aiops.report.bands import Series, learning_buckets
 from aiops.report.charts import TimeAxis, stack_lanes
 from aiops.report.episodes import Episode
 from aiops.report.gather import OPEN_EPISODES, ReportData, ServiceLine
+from aiops.report.incidents import (
+    OPEN_INCIDENTS,
+    incidents_of_episodes,
+    view_incidents,
+)
+from aiops.report.pictures import call_words
+from aiops.report.stretches import Wash, ranks_by_bucket, wash_stretches
 from aiops.report.strips import (
     Strip,
-    Wash,
     charted_signal,
     draw_episode,
     draw_strip,
     episode_facts,
     lasting,
     metric_words,
-    ranks_by_bucket,
-    wash_stretches,
 )
+from aiops.report.topologies import view_topologies
 from aiops.text import visible_text
 from pipeline.duckdb_store import Row
 
@@ -99,6 +104,11 @@ def render_page(data: ReportData, *, title: str, store_name: str, now: datetime)
         is_learned=is_learned,
         charts_by_tenant=_by_tenant(charts),
         open_episodes=OPEN_EPISODES,
+        incidents=view_incidents(data.incidents, data.episodes, data.spans),
+        open_incidents=OPEN_INCIDENTS,
+        incident_of=incidents_of_episodes(data.incidents, data.episodes),
+        topologies=view_topologies(data.incidents),
+        call_words=call_words,
         open_charts=max(3, OPEN_EPISODES // max(1, len({line.tenant for line in data.service_lines}))),
         chart_data=_embedded_json(chart_data(data.axis, charts)),
         details=_details(data),

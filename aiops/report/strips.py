@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import groupby
 
 from aiops.figures import against_expected, span_words
 from aiops.report.bands import (
@@ -17,12 +16,11 @@ from aiops.report.bands import (
     worst_place,
 )
 from aiops.report.charts import TimeAxis, band_path, dots_path, line_path
-from aiops.report.episodes import LOOK_BACK, SEVERITY_RANKS, Episode
+from aiops.report.episodes import LOOK_BACK, Episode
 from aiops.report.gather import Surroundings
 from aiops.report.signals import DRAWN
+from aiops.report.stretches import SEVERITY_NAMES, Wash, ranks_by_bucket, wash_stretches
 from pipeline.duckdb_store import Row
-
-_SEVERITIES = {rank: name for name, rank in SEVERITY_RANKS.items()}
 
 
 @dataclass(frozen=True)
@@ -51,15 +49,6 @@ class Strip:
     words: Words
 
 
-@dataclass(frozen=True)
-class Wash:
-    """A stretch of the background with the color of the worst anomaly in it, in percent."""
-
-    severity: str
-    left: float
-    width: float
-
-
 def draw_strip(
     series: Series,
     axis: TimeAxis,
@@ -78,7 +67,7 @@ def draw_strip(
     stray = [place for place, point in enumerate(points) if point.side and ranks[place] < 0]
     loud = [
         (name, dots_path(values, top, [place for place, rank in enumerate(ranks) if rank == worst]))
-        for worst, name in sorted(_SEVERITIES.items())
+        for worst, name in sorted(SEVERITY_NAMES.items())
     ]
     learning = learning_buckets(series, others_until)
     return Strip(
@@ -109,7 +98,7 @@ def _words(series: Series, axis: TimeAxis, ranks: Sequence[int], learning: int) 
     said = ", ".join(filter(None, (f"{value} at {when}", why)))
     judgement = f"{off} of {judged} points outside the band" if judged else "no band yet"
     label = f"{series.title}: {'worst' if ranks[place] >= 0 else 'highest'} {said}; {judgement}"
-    return Words(_SEVERITIES.get(ranks[place], ""), value, when, why, top, label)
+    return Words(SEVERITY_NAMES.get(ranks[place], ""), value, when, why, top, label)
 
 
 def charted_signal(episode: Episode, metrics: Sequence[Row] = ()) -> str | None:
@@ -120,31 +109,6 @@ def charted_signal(episode: Episode, metrics: Sequence[Row] = ()) -> str | None:
         return "lines"
     names = [episode.signal, *(metric["name"] for metric in metrics[:1])]
     return next((name for name in names if name in DRAWN), None)
-
-
-def ranks_by_bucket(axis: TimeAxis, episodes: Iterable[Episode]) -> list[int]:
-    """For each bucket the rank of the worst episode in it, -1 for none; unsure episodes do not count."""
-    ranks = [-1] * axis.buckets
-    for episode in episodes:
-        if episode.under_floor:
-            continue
-        first = max(0, axis.bucket_of(episode.start))
-        last = min(axis.buckets - 1, axis.bucket_of(episode.end - timedelta(microseconds=1)))
-        for place in range(first, last + 1):
-            ranks[place] = max(ranks[place], episode.rank)
-    return ranks
-
-
-def wash_stretches(ranks: Sequence[int]) -> list[Wash]:
-    """Stretches of equal rank, without those of none."""
-    found, place = [], 0
-    for rank, run in groupby(ranks):
-        length = len(list(run))
-        if rank >= 0:
-            share = 100 / len(ranks)
-            found.append(Wash(_SEVERITIES[rank], round(place * share, 2), round(length * share, 2)))
-        place += length
-    return found
 
 
 # ---------------------------------------------------------------------------------- one episode

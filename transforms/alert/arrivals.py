@@ -6,9 +6,9 @@ from typing import Final
 
 from transforms.alert.book import AlertState, FindingState, PendingGroup
 from transforms.alert.findings import is_full, note_symptom, severity_of, take_lead
-from transforms.alert.fingerprint import STORM, Symptom
 from transforms.alert.incidents import schedule_update
 from transforms.alert.lives import resolve_alert
+from transforms.alert.symptoms import STORM, Symptom
 from transforms.alert.turn import Turn, is_worse, worst
 from transforms.elements import MICROSECONDS
 

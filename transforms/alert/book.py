@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from transforms.alert.fingerprint import STORM, Symptom
+from transforms.alert.symptoms import STORM, Symptom
 from transforms.alert_elements import AlertFinding, AlertStatus, Matcher, Verdict
 from transforms.elements import AnomalySeverity
 
@@ -125,6 +125,7 @@ class AlertBook(msgspec.Struct, array_like=True):
     due_hint: int = 0  # nothing is due before; 0 for unknown
     pruned_at: int = 0
     is_unsettled: bool = False  # silences and inhibition must be looked at again
+    forgotten: dict[str, int] = {}  # next sequence of alerts that are no longer kept
 
     def active_alerts(self) -> list[AlertState]:
         """Alerts that are neither resolved nor false positives, by id."""

@@ -8,7 +8,7 @@ import msgspec
 
 from transforms.alert.book import MOST_IDS, AlertState, FindingState
 from transforms.alert.catalog import weigh
-from transforms.alert.fingerprint import MOST_PATTERNS, Symptom
+from transforms.alert.symptoms import MOST_PATTERNS, Symptom
 from transforms.alert.turn import SEVERITY_RANKS, Turn, is_worse
 from transforms.alert_elements import AlertFinding
 from transforms.elements import MICROSECONDS, AnomalySeverity
@@ -45,7 +45,6 @@ def note_symptom(turn: Turn, alert: AlertState, symptom: Symptom) -> bool:
     for pattern_id in symptom.pattern_ids:
         _add(alert.pattern_ids, pattern_id, MOST_PATTERNS)
     if alert.is_storm:
-        alert.summary = f"A storm: {alert.anomaly_count} anomalies beyond the open alerts of this tenant"
         return True
     return bool(symptom.fingerprint) and _note_finding(turn, alert, symptom)
 

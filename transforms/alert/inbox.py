@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from transforms.alert.fingerprint import Symptom
 from transforms.alert.manage import Value
+from transforms.alert.symptoms import Symptom
 from transforms.alert_elements import AlertCommand, AlertEvent
 from transforms.incident_elements import Incident
 

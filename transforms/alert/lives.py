@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from transforms.alert.book import AlertState, PendingGroup
 from transforms.alert.findings import by_weight, note_symptom, severity_of, take_lead
-from transforms.alert.fingerprint import STORM, STORM_SERVICE
 from transforms.alert.incidents import link_incident, look_around
+from transforms.alert.symptoms import STORM, STORM_SERVICE
 from transforms.alert.turn import Turn, worst
 from transforms.alert_elements import SYSTEM_ACTOR, AlertEventType, AlertStatus, Verdict
 from transforms.elements import MICROSECONDS, content_id
@@ -30,8 +30,9 @@ def open_group(turn: Turn, group: PendingGroup) -> None:
     service = STORM_SERVICE if group.group_key == STORM else first.service
     alert = AlertState(alert_id, group.group_key, service, opened_at=turn.now)
     book.alerts[alert_id] = alert
+    alert.sequence = book.forgotten.pop(alert_id, 0)
     _take_group(turn, alert, group)
-    turn.emit(alert, "opened")
+    turn.emit(alert, "reopened" if alert.sequence else "opened")
 
 
 def _reopen(turn: Turn, alert: AlertState, group: PendingGroup) -> None:
@@ -80,6 +81,8 @@ def quiet_at(turn: Turn, alert: AlertState) -> int:
 
 def reopen_by_hand(turn: Turn, alert: AlertState, *, actor: str, note: str, command_id: str) -> None:
     alert.status = "open"
+    if turn.book.tracked + len(alert.findings) > turn.settings.most_fingerprints:
+        alert.findings = dict(list(alert.findings.items())[-1:])
     for state in alert.findings.values():
         state.seen_at = turn.now
     turn.book.tracked += 0 if alert.is_storm else len(alert.findings)
@@ -121,5 +124,8 @@ def forget_resolved(turn: Turn) -> None:
     for place, (resolved_at, alert_id) in enumerate(ended):
         if place < excess or resolved_at < oldest:
             alert = book.alerts.pop(alert_id)
+            book.forgotten[alert_id] = alert.sequence
             if book.groups.get(alert.group_key) == alert_id:
                 del book.groups[alert.group_key]
+    while len(book.forgotten) > 2 * settings.most_resolved:
+        del book.forgotten[next(iter(book.forgotten))]

@@ -13,11 +13,11 @@ from transforms.alert.arrivals import take_symptom
 from transforms.alert.book import AlertBook
 from transforms.alert.catalog import EMPTY_CATALOG, ServiceCatalog
 from transforms.alert.commands import end_silence, take_command
-from transforms.alert.fingerprint import Symptom, symptom_of
 from transforms.alert.incidents import link_incident, settle, take_incident
-from transforms.alert.lives import forget_resolved, open_group, quiet_at, resolve_alert
+from transforms.alert.lives import forget_resolved, open_group, resolve_alert
 from transforms.alert.rebuild import take_past
 from transforms.alert.settings import AlertSettings
+from transforms.alert.symptoms import Symptom, symptom_of
 from transforms.alert.turn import Turn
 from transforms.alert_elements import AlertCommand, AlertEvent
 from transforms.elements import MICROSECONDS, Anomaly
@@ -112,14 +112,15 @@ def replay(
 
 
 def _all_due(book: AlertBook, settings: AlertSettings) -> Iterator[_Due]:
-    turn = Turn(book, 0, settings)
+    usual = settings.quiet_us(0)
     for silence in book.silences.values():
         yield silence.until, _SILENCE_END, silence.silence_id
     for group in book.pending.values():
         yield group.first_at + settings.group_wait_us, _GROUP_WAIT, group.group_key
     for alert in book.alerts.values():
         if alert.is_active:
-            yield quiet_at(turn, alert), _QUIET, alert.alert_id
+            quiet = settings.quiet_us(alert.doublings) if alert.doublings else usual
+            yield alert.active_at + quiet, _QUIET, alert.alert_id
             if alert.update_at:
                 yield alert.update_at, _UPDATE, alert.alert_id
 

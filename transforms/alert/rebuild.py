@@ -40,6 +40,8 @@ def rebuild_book(
     book = AlertBook(tenant_id)
     for event in known:
         take_past(book, event, now, settings or AlertSettings())
+    for alert in book.alerts.values():  # events of one moment have no order across alerts
+        _stand_for_group(book, alert)
     return book
 
 
@@ -65,8 +67,28 @@ def take_past(book: AlertBook, event: AlertEvent, now_us: int, settings: AlertSe
         _take_newer(book, alert, event, now_us, settings)
     _take_lists(alert, event, now_us, settings)
     book.tracked += _tracked(alert)
-    newest = book.alerts.get(book.groups.get(alert.group_key, ""))
-    if newest is None or (newest.opened_at, newest.alert_id) < (alert.opened_at, alert.alert_id):
+    if book.tracked > settings.most_fingerprints:
+        _make_room(book, settings)
+    _stand_for_group(book, alert)
+
+
+def _make_room(book: AlertBook, settings: AlertSettings) -> None:
+    """The log has the findings that had to make way, too: they make way again, where there are most."""
+    alerts = [alert for alert in book.active_alerts() if not alert.is_storm]
+    while book.tracked > settings.most_fingerprints:
+        largest = max(alerts, key=lambda alert: (len(alert.findings), alert.alert_id))
+        if len(largest.findings) < 2:
+            return
+        del largest.findings[next(iter(largest.findings))]
+        book.tracked -= 1
+
+
+def _stand_for_group(book: AlertBook, alert: AlertState) -> None:
+    """Of a group's alerts the open one counts, else the newest."""
+    other = book.alerts.get(book.groups.get(alert.group_key, ""))
+    if other is None or (other.is_active, other.opened_at, other.alert_id) < (
+        *(alert.is_active, alert.opened_at, alert.alert_id),
+    ):
         book.groups[alert.group_key] = alert.alert_id
 
 

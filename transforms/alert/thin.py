@@ -12,22 +12,22 @@ from typing import Final
 
 import msgspec
 
-from transforms.alert.fingerprint import STORM, STORM_SERVICE, Symptom
+from transforms.alert.symptoms import STORM, STORM_SERVICE, Symptom
 from transforms.alert.turn import is_worse
-from transforms.elements import MICROSECONDS
+from transforms.elements import MICROSECONDS, AnomalySeverity
 
 SHARDS: Final = 16
 HOLD_SECONDS: Final = 5
 _MINUTE_US: Final = 60 * MICROSECONDS
 _MOST_MORE_IDS: Final = 20
-_MOST_GROUPS: Final = 50
+_MOST_GROUPS: Final = 20
 
 
 class Shard(msgspec.Struct, array_like=True):
     """What passed a shard in the minute of the clock, and what it holds."""
 
     minute: int = 0
-    passed: dict[str, Symptom] = {}  # by fingerprint, with nothing but what copies are told by
+    passed: dict[str, tuple[str, AnomalySeverity]] = {}  # anomaly and severity, by fingerprint
     repeats: dict[str, Symptom] = {}  # held, by fingerprint
     rest: dict[str, Symptom] = {}  # held beyond the share, by group
 
@@ -82,12 +82,12 @@ def pass_symptoms(shard: Shard, symptoms: Iterable[Symptom], now_us: int, most: 
         if symptom.is_withdrawn:
             if len(going) < most:  # of more, the alerts end by quiet
                 going.append(symptom)
-        elif known is not None and not is_worse(symptom.severity, known.severity):
-            _hold_repeat(shard, known, symptom)
+        elif known is not None and not is_worse(symptom.severity, known[1]):
+            _hold_repeat(shard, known[0], symptom)
         elif known is None and len(shard.passed) >= most:
             _hold_rest(shard, symptom)
         else:
-            shard.passed[symptom.fingerprint] = _mark(symptom)
+            shard.passed[symptom.fingerprint] = (symptom.anomaly_id, symptom.severity)
             going.append(symptom)
     return going
 
@@ -99,8 +99,8 @@ def release_symptoms(shard: Shard) -> list[Symptom]:
     return sorted(held, key=lambda one: (one.order, one.group_key))
 
 
-def _hold_repeat(shard: Shard, known: Symptom, symptom: Symptom) -> None:
-    if symptom.anomaly_id == known.anomaly_id or symptom.anomaly_id in known.more_ids:
+def _hold_repeat(shard: Shard, known_id: str, symptom: Symptom) -> None:
+    if symptom.anomaly_id == known_id:
         return
     held = shard.repeats.get(symptom.fingerprint)
     shard.repeats[symptom.fingerprint] = combine(held, symptom) if held else symptom
@@ -114,10 +114,5 @@ def _hold_rest(shard: Shard, symptom: Symptom) -> None:
         symptom, group_key=group_key, service=service, fingerprint="", pattern_ids=[], more_ids=[]
     )
     held = shard.rest.get(group_key)
-    shard.rest[group_key] = combine(held, anonymous) if held else anonymous
-
-
-def _mark(symptom: Symptom) -> Symptom:
-    return msgspec.structs.replace(
-        symptom, description="", example="", recommended_actions=[], pattern_ids=[]
-    )
+    both = combine(held, anonymous) if held else anonymous
+    shard.rest[group_key] = msgspec.structs.replace(both, more_ids=[])  # the number is enough

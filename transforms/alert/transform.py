@@ -22,11 +22,11 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 from transforms.alert.book import AlertBook
 from transforms.alert.catalog import EMPTY_CATALOG, ServiceCatalog
-from transforms.alert.fingerprint import Symptom, symptom_of
 from transforms.alert.inbox import AlertInput, in_order
 from transforms.alert.manage import advance, flush, next_due_us, replay
 from transforms.alert.rebuild import rebuild_book
 from transforms.alert.settings import AlertSettings
+from transforms.alert.symptoms import Symptom, symptom_of
 from transforms.alert.thin import (
     HOLD_SECONDS,
     SHARDS,
@@ -323,7 +323,6 @@ class _Manage(beam.DoFn):
         if phase.read() == _ENDED:
             events += flush(book, self._settings, self._catalog, now)
         elif (following := next_due_us(book, self._settings)) is not None:
-            following = max(following, now + 1)
             due.set(Timestamp(micros=following))
             armed_at.write(following)
         state.write(book)

@@ -177,7 +177,9 @@ def _bare_event(  # type: ignore[no-untyped-def]
 
 def summary_of(alert: AlertState) -> str:
     """One sentence for people: the worst finding, and how many more there are."""
+    if alert.is_storm:
+        return f"A storm: {alert.anomaly_count} anomalies beyond the open alerts of this tenant"
     more = len(alert.findings) - 1
-    if alert.is_storm or more < 1:
+    if more < 1:
         return alert.summary
     return f"{alert.summary} (and {more} more {'finding' if more == 1 else 'findings'})"

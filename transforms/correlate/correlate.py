@@ -11,16 +11,17 @@ import msgspec
 from transforms.correlate.clues import Clue, ServiceFacts
 from transforms.correlate.life import (
     UPDATE_US,
-    add_member,
+    add_members,
     age_incident,
     note_deploys,
     open_incident,
+    revise_member,
     withdraw_member,
 )
 from transforms.correlate.linking import Group, Link, explains, group_anomalies, link_groups, link_to_incident
-from transforms.correlate.services import OwnLatency, growth_of, learn_own, own_latencies_us
+from transforms.correlate.services import OwnLatency, growth_of, learn_grown, learn_own, own_latencies_us
 from transforms.correlate.settings import HOUR_US, CorrelateSettings
-from transforms.correlate.state import IncidentState, TenantMemory
+from transforms.correlate.state import MAX_GROUPS, MAX_INCIDENTS, STORM, IncidentState, TenantMemory
 from transforms.correlate.story import make_incident
 from transforms.correlate.topology import configure, expire, observe, rows_due
 from transforms.correlate.traces import forget_traces, learn_first, observe_traces
@@ -28,6 +29,7 @@ from transforms.elements import MICROSECONDS, Anomaly, deploy_id
 from transforms.incident_elements import Dependency, Incident, NearbyDeploy
 
 OPENED: Final = "it opened the incident"
+TOO_MANY: Final = "too many problems at once to tell them apart"
 REMEMBER_US: Final = 24 * HOUR_US
 MAX_DEPLOYS: Final = 500
 
@@ -57,29 +59,35 @@ class CorrelateTenant:
 
     def step(self, state: TenantMemory, value: Clue, *, is_late: bool) -> Iterator[Correlated]:
         state.tenant_id = value.tenant_id
+        # Not the timestamp: some runners round it to milliseconds.
+        end_us = value.window_start_us + value.window_seconds * MICROSECONDS
+        state.now_us = max(state.now_us, end_us)
         if value.anomaly is not None:
             state.anomalies.append(value.anomaly)
         elif value.facts is not None and not is_late:
-            state.facts[value.facts.service] = value.facts
-            state.facts_start_us = value.window_start_us
+            # A gap that is filled in stands beside the window that closed it, and is older.
+            if value.window_start_us >= state.facts_start_us or value.facts.service not in state.facts:
+                state.facts[value.facts.service] = value.facts
+            state.facts_start_us = max(state.facts_start_us, value.window_start_us)
             state.window_us = value.window_seconds * MICROSECONDS
         yield from ()
 
-    def end_time(self, state: TenantMemory, time_us: int) -> Iterator[Correlated]:
+    def end_time(self, state: TenantMemory, time_us: int) -> Iterator[Correlated]:  # noqa: ARG002
         """Learn from the facts, then handle the anomalies, then let time pass."""
-        state.now_us = max(state.now_us, time_us + 1)
-        facts, anomalies = state.facts, state.anomalies
+        facts, anomalies = dict(sorted(state.facts.items())), _newest(state.anomalies)
         state.facts, state.anomalies = {}, []
         if facts:
             self._observe(state, facts, {anomaly.service for anomaly in anomalies})
         # What is over when the window begins takes nothing of it, be there clues in between or not.
-        aged = self._age(state, state.now_us - state.window_us)
-        changed = aged | self._take(state, anomalies) | self._age(state, state.now_us)
+        changed = self._age(state, state.now_us - state.window_us)
+        self._take(state, anomalies, changed)
+        changed |= self._age(state, state.now_us)
         for incident in state.incidents:
+            _note_growth(incident, state)
             if _is_due(incident, changed, state.now_us):
                 yield Correlated(incident=_revise(incident, state))
         state.incidents = [incident for incident in state.incidents if incident.status != "closed"]
-        for row in rows_due(state.topology, state.tenant_id, state.now_us):
+        for row in rows_due(state.topology, state.tenant_id, state.now_us, state.window_us):
             yield Correlated(dependency=row)
 
     def _age(self, state: TenantMemory, now_us: int) -> dict[str, bool]:
@@ -93,11 +101,12 @@ class CorrelateTenant:
     def _observe(self, state: TenantMemory, facts: dict[str, ServiceFacts], ill: set[str]) -> None:
         start_us = state.facts_start_us
         wanted = [told for told in self._settings.dependencies if told.tenant_id in {"", state.tenant_id}]
-        configure(state.topology, wanted, start_us)
-        observe(state.topology, facts, start_us)
-        expire(state.topology, start_us, self._settings.dependency_hours * HOUR_US)
-        state.seen_us |= dict.fromkeys(sorted(facts), start_us)
+        state.seen_us |= dict.fromkeys(facts, start_us)
         state.seen_us = {name: at for name, at in state.seen_us.items() if at > start_us - REMEMBER_US}
+        observe(state.topology, facts, start_us)
+        expire(state.topology, state.seen_us, start_us, self._settings.dependency_hours * HOUR_US)
+        configure(state.topology, wanted, start_us)
+        state.traces.windows = {name: n for name, n in state.traces.windows.items() if name in state.seen_us}
         observe_traces(state.traces, facts)
         forget_traces(state.traces, start_us - 2 * self._settings.within_us)
         _note_deploys(state, facts)
@@ -105,41 +114,105 @@ class CorrelateTenant:
         learn_first(state.traces, facts.keys() - ill, start_us, start_us + state.window_us)
         _watch_own(state, facts, ill)
 
-    def _take(self, state: TenantMemory, anomalies: Sequence[Anomaly]) -> dict[str, bool]:
-        """Give every anomaly to an incident. Returns the incidents that changed; True: at once."""
-        changed: dict[str, bool] = {}
+    def _take(self, state: TenantMemory, anomalies: Sequence[Anomaly], changed: dict[str, bool]) -> None:
+        """Give every anomaly to an incident. `changed` gets the incidents that did; True: at once."""
         fresh = []
-        known = {member.anomaly_id: incident for incident in state.incidents for member in incident.members}
+        known = {
+            member.anomaly_id: incident
+            for incident in state.incidents
+            if incident.status != "closed"
+            for member in incident.members
+        }
         for anomaly in anomalies:
             incident = known.get(anomaly.anomaly_id)
-            if anomaly.status == "withdrawn":
-                if incident is not None and withdraw_member(incident, anomaly.anomaly_id):
-                    changed[incident.incident_id] = True
-            elif incident is None:
-                fresh.append(anomaly)
-        for cluster in _clusters(group_anomalies(fresh, state), state):
+            if incident is None:
+                fresh += [anomaly] if anomaly.status == "open" else []
+            elif anomaly.status == "withdrawn":
+                withdraw_member(incident, anomaly.anomaly_id)
+                changed[incident.incident_id] = True
+            else:
+                _note(changed, incident, at_once=revise_member(incident, anomaly))
+        groups = group_anomalies(fresh, state)
+        for cluster in _clusters(groups[:MAX_GROUPS], state):
             self._join(state, cluster, changed)
-        return changed
+        _count_in_storm(groups[MAX_GROUPS:], state, changed)
 
-    def _join(self, state: TenantMemory, cluster: Cluster, changed: dict[str, bool]) -> None:
-        """Let a cluster of groups join the incident that it is linked to most, or open one."""
-        groups = [group for group, _ in cluster]
+    def _join(self, state: TenantMemory, groups: list[Group], changed: dict[str, bool]) -> None:
+        """Let linked groups join the incident that they are linked to most, or open one."""
         incident = _most_linked(groups, state)
-        if incident is None:
-            sure = [a for group in groups for a in group.anomalies if not a.below_confidence_floor]
-            if not sure:
-                return  # too unsure to open an incident, and nothing that it belongs to
-            opener = min(sure, key=lambda anomaly: (anomaly.window_start, anomaly.anomaly_id))
-            incident = open_incident(opener, groups[0].domain)
-            state.incidents.append(incident)
-        for group, link in cluster:
-            why = link_to_incident(group, incident, state) or link or Link(1.0, OPENED)
-            for anomaly in sorted(group.anomalies, key=lambda a: (a.window_start, a.anomaly_id)):
-                is_new = add_member(incident, anomaly, why, state)
-                changed[incident.incident_id] = is_new or changed.get(incident.incident_id, False)
-        if incident.status == "quiet":
-            incident.status, changed[incident.incident_id] = "updated", True
+        if incident is not None:
+            root = _best_linked(groups, incident, state)
+        else:
+            root = groups[0]
+            if root.order[0]:
+                return  # not worth an incident, and nothing that it belongs to
+            if sum(one.status != "closed" for one in state.incidents) >= MAX_INCIDENTS:
+                _count_in_storm(groups, state, changed)
+                return
+            incident = _open(root, root.domain, state)
+        for group, link in _walk(root, groups, state):
+            _add(incident, group, link_to_incident(group, incident, state) or link, state, changed)
         note_deploys(incident, state)
+
+
+def _newest(anomalies: Sequence[Anomaly]) -> list[Anomaly]:
+    """Of each anomaly the newest revision, by id."""
+    found = {
+        anomaly.anomaly_id: anomaly for anomaly in sorted(anomalies, key=lambda a: (a.anomaly_id, a.revision))
+    }
+    return list(found.values())
+
+
+def _open(group: Group, domain: str, state: TenantMemory) -> IncidentState:
+    opener = next(a for a in group.anomalies if a.anomaly_id == group.order[2])
+    incident = open_incident(opener, domain)
+    state.incidents.append(incident)
+    return incident
+
+
+def _add(
+    incident: IncidentState, group: Group, link: Link | None, state: TenantMemory, changed: dict[str, bool]
+) -> None:
+    """Add the anomalies of `group`; without a link it is the one that opens the incident."""
+    more = link or Link(1.0, f"more of {group.service}, which opened the incident")
+    _add_all(incident, group, [(anomaly, more) for anomaly in group.anomalies], state, changed)
+
+
+def _count_in_storm(groups: Sequence[Group], state: TenantMemory, changed: dict[str, bool]) -> None:
+    """Give groups to the one incident of all that cannot be told apart."""
+    storms = [one for one in state.incidents if one.domain == STORM and one.status != "closed"]
+    if not groups or (groups[0].order[0] and not storms):
+        return
+    incident = storms[0] if storms else _open(groups[0], STORM, state)
+    joining = [(anomaly, Link(0.0, TOO_MANY)) for group in groups for anomaly in group.anomalies]
+    _add_all(incident, groups[0], joining, state, changed)
+
+
+def _add_all(
+    incident: IncidentState,
+    first: Group,
+    joining: Sequence[tuple[Anomaly, Link]],
+    state: TenantMemory,
+    changed: dict[str, bool],
+) -> None:
+    if incident.count == 0:
+        opener_id, opened = first.order[2], Link(1.0, OPENED)
+        joining = [
+            (anomaly, opened if anomaly.anomaly_id == opener_id else link) for anomaly, link in joining
+        ]
+    _note(changed, incident, at_once=add_members(incident, joining, state))
+    if incident.status == "quiet":
+        incident.status, changed[incident.incident_id] = "updated", True
+
+
+def _note(changed: dict[str, bool], incident: IncidentState, *, at_once: bool) -> None:
+    changed[incident.incident_id] = at_once or changed.get(incident.incident_id, False)
+
+
+def _best_linked(groups: Sequence[Group], incident: IncidentState, state: TenantMemory) -> Group:
+    links = [link_to_incident(group, incident, state) for group in groups]
+    strengths = [-1.0 if link is None else link.strength for link in links]
+    return groups[strengths.index(max(strengths))]
 
 
 def _most_linked(groups: Sequence[Group], state: TenantMemory) -> IncidentState | None:
@@ -162,19 +235,27 @@ def _most_linked(groups: Sequence[Group], state: TenantMemory) -> IncidentState 
     return max(found, key=itemgetter(0, 1, 2))[3] if found else None
 
 
-def _clusters(groups: Sequence[Group], state: TenantMemory) -> list[Cluster]:
-    """Groups that are linked among themselves; each with the link that brought it in."""
+def _clusters(groups: Sequence[Group], state: TenantMemory) -> list[list[Group]]:
+    """Groups that are linked among themselves; in each the one that may open an incident is first."""
     left = list(groups)
     clusters = []
     while left:
-        cluster: Cluster = [(left.pop(0), None)]
-        for member, _ in cluster:  # grows while it is walked
-            linked = [(group, link_groups(group, member, state, group.since_us)) for group in left]
-            joined = [(group, link) for group, link in linked if link is not None]
-            cluster += joined
-            left = [group for group, link in linked if link is None]
+        cluster = [group for group, _ in _walk(left[0], left, state)]
+        names = {(group.service, group.domain) for group in cluster}
+        left = [group for group in left if (group.service, group.domain) not in names]
         clusters.append(cluster)
     return clusters
+
+
+def _walk(root: Group, groups: Sequence[Group], state: TenantMemory) -> Cluster:
+    """`root` and all that hangs together with it, each with the link that brought it in; `root` has none."""
+    walked: Cluster = [(root, None)]
+    left = [group for group in groups if group is not root]
+    for member, _ in walked:  # grows while it is walked
+        linked = [(group, link_groups(group, member, state, group.since_us)) for group in left]
+        walked += [(group, link) for group, link in linked if link is not None]
+        left = [group for group, link in linked if link is None]
+    return walked
 
 
 def _watch_own(state: TenantMemory, facts: dict[str, ServiceFacts], ill: set[str]) -> None:
@@ -185,10 +266,18 @@ def _watch_own(state: TenantMemory, facts: dict[str, ServiceFacts], ill: set[str
         growth = growth_of(usual, own_us)
         if growth is not None:
             grown[service] = growth
+            learn_grown(usual)
         elif service not in ill:
             learn_own(usual, own_us)
     state.own = {service: usual for service, usual in state.own.items() if service in state.seen_us}
     state.grown = grown
+
+
+def _note_growth(incident: IncidentState, state: TenantMemory) -> None:
+    """Keep whose own latency grew in the newest window, if the incident is still going on in it."""
+    if state.grown and incident.last_us >= state.now_us - state.window_us:
+        near = {*incident.symptoms, *(c for s in incident.symptoms for c in state.topology.callees(s))}
+        incident.growth |= {service: growth for service, growth in state.grown.items() if service in near}
 
 
 def _note_deploys(state: TenantMemory, facts: dict[str, ServiceFacts]) -> None:
@@ -200,6 +289,7 @@ def _note_deploys(state: TenantMemory, facts: dict[str, ServiceFacts]) -> None:
     since_us = state.facts_start_us - HOUR_US
     ordered = sorted(found.values(), key=lambda deploy: (deploy.deployed_at, deploy.deploy_id))
     state.deploys = [deploy for deploy in ordered if deploy.deployed_at >= since_us][-MAX_DEPLOYS:]
+    state.deploys_changed()
 
 
 def _is_due(incident: IncidentState, changed: dict[str, bool], now_us: int) -> bool:
@@ -209,9 +299,8 @@ def _is_due(incident: IncidentState, changed: dict[str, bool], now_us: int) -> b
 
 def _revise(incident: IncidentState, state: TenantMemory) -> Incident:
     incident.revision += 1
-    if incident.revision and incident.status == "open":
-        incident.status = "updated"
     incident.updated_us = state.now_us
-    near = {*incident.symptoms, *(c for s in incident.symptoms for c in state.topology.callees(s))}
-    incident.growth |= {service: growth for service, growth in state.grown.items() if service in near}
-    return make_incident(incident, state, state.tenant_id)
+    row = make_incident(incident, state, state.tenant_id)
+    if incident.status == "open":
+        incident.status = "updated"
+    return row

@@ -7,9 +7,17 @@ from typing import Final
 
 from transforms.correlate.linking import Link
 from transforms.correlate.settings import MINUTE_US, CorrelateSettings
-from transforms.correlate.state import MAX_MEMBERS, MAX_SERVICES, IncidentState, TenantMemory
-from transforms.correlate.symptoms import add_symptom
+from transforms.correlate.state import (
+    FEW_MEMBERS,
+    MAX_LISTED,
+    MAX_MEMBERS,
+    MAX_SERVICES,
+    IncidentState,
+    TenantMemory,
+)
+from transforms.correlate.symptoms import add_symptom, named_services
 from transforms.elements import ANOMALY_SEVERITIES, Anomaly, AnomalySeverity, content_id
+from transforms.fingerprints import fingerprint_of
 from transforms.incident_elements import IncidentAnomaly
 
 MANY_SERVICES: Final = 3
@@ -23,8 +31,16 @@ OLDEST_US: Final = 24 * 60 * MINUTE_US
 """After a day an incident is closed whatever happens: what goes on begins another one."""
 
 
+REVISIONS: Final = 10_000
+"""More than an incident can have in a day."""
+
+
 def open_incident(opener: Anomaly, domain: str) -> IncidentState:
-    """An incident without members yet; its id depends on the anomaly that opens it alone."""
+    """An incident without members yet; its id depends on the anomaly that opens it alone.
+
+    An anomaly that was withdrawn, or whose incident is closed, may be revised once more and open the same
+    again: its revisions are then higher than those before.
+    """
     return IncidentState(
         incident_id=content_id(opener.tenant_id, opener.anomaly_id),
         domain=domain,
@@ -32,25 +48,51 @@ def open_incident(opener: Anomaly, domain: str) -> IncidentState:
         started_us=opener.window_start,
         last_us=opener.window_end,
         updated_us=opener.window_end,
-        revision=-1,
+        revision=opener.revision * REVISIONS - 1,
     )
 
 
-def add_member(incident: IncidentState, anomaly: Anomaly, link: Link, memory: TenantMemory) -> bool:
-    """Add one anomaly. Returns whether it is new of kind: another service, type or higher severity."""
-    known = incident.symptoms.get(anomaly.service)
-    is_new = known is None or anomaly.anomaly_type not in known.types
-    if known is not None or len(incident.symptoms) < MAX_SERVICES:
-        add_symptom(incident.symptoms, anomaly, memory.seen_us, memory.window_us or MINUTE_US)
-        incident.joins[anomaly.service] = max(link.strength, incident.joins.get(anomaly.service, 0.0))
-    if len(incident.members) < MAX_MEMBERS:
-        incident.members.append(_member(anomaly, link.because))
-    incident.count += 1
-    incident.started_us = min(incident.started_us, anomaly.window_start)
-    incident.last_us = max(incident.last_us, anomaly.window_end)
+def add_members(
+    incident: IncidentState, joining: Sequence[tuple[Anomaly, Link]], memory: TenantMemory
+) -> bool:
+    """Add anomalies. Returns whether one is new of kind: another service, type or higher severity."""
+    listed = sum(len(one.members) for one in memory.incidents)
+    room = MAX_MEMBERS if listed < MAX_LISTED else FEW_MEMBERS
+    is_new = False
+    for anomaly, link in joining:
+        known = incident.symptoms.get(anomaly.service)
+        is_new = is_new or known is None or anomaly.anomaly_type not in known.types
+        if known is not None or len(incident.symptoms) < MAX_SERVICES:
+            named = named_services(anomaly, memory.seen_us, memory.topology)
+            add_symptom(incident.symptoms, anomaly, named, memory.window_us or MINUTE_US)
+            incident.joins.setdefault(anomaly.service, link.strength)
+        if len(incident.members) < room:
+            incident.members.append(_member(anomaly, link.because))
+        else:
+            _count_unlisted(incident, anomaly)
+        incident.count += 1
+        incident.started_us = min(incident.started_us, anomaly.window_start)
+        incident.last_us = max(incident.last_us, anomaly.window_end)
     before = incident.severity
     incident.severity = _severity_of(incident)
     return is_new or incident.severity != before
+
+
+def _count_unlisted(incident: IncidentState, anomaly: Anomaly) -> None:
+    name = anomaly.service if anomaly.service in incident.symptoms else ""
+    rank = ANOMALY_SEVERITIES.index(anomaly.anomaly_severity)
+    incident.unlisted[name] = max(rank, incident.unlisted.get(name, 0))
+
+
+def revise_member(incident: IncidentState, anomaly: Anomaly) -> bool:
+    """Take over what a late pane says of a listed anomaly. Returns whether the severity changed."""
+    incident.members = [
+        _member(anomaly, member.joined_because) if member.anomaly_id == anomaly.anomaly_id else member
+        for member in incident.members
+    ]
+    before = incident.severity
+    incident.severity = _severity_of(incident)
+    return incident.severity != before
 
 
 def _member(anomaly: Anomaly, because: str) -> IncidentAnomaly:
@@ -58,21 +100,20 @@ def _member(anomaly: Anomaly, because: str) -> IncidentAnomaly:
         anomaly_id=anomaly.anomaly_id,
         service=anomaly.service,
         anomaly_type=anomaly.anomaly_type,
-        severity=anomaly.anomaly_severity,
+        severity="low" if anomaly.below_confidence_floor else anomaly.anomaly_severity,
         detector=anomaly.detector,
         signal=anomaly.signal,
         description=anomaly.description,
         detected_at=anomaly.detected_at,
         joined_because=because,
         pattern_id=anomaly.evidence[0].pattern_id if anomaly.evidence else "",
+        fingerprint=fingerprint_of(anomaly),
     )
 
 
-def withdraw_member(incident: IncidentState, anomaly_id: str) -> bool:
-    """Take back an anomaly that a late pane showed not to hold. Returns whether it was listed."""
+def withdraw_member(incident: IncidentState, anomaly_id: str) -> None:
+    """Take back a listed anomaly that a late pane showed not to hold."""
     kept = [member for member in incident.members if member.anomaly_id != anomaly_id]
-    if len(kept) == len(incident.members):
-        return False
     incident.members = kept
     incident.count -= 1
     services = {member.service for member in kept}
@@ -80,13 +121,18 @@ def withdraw_member(incident: IncidentState, anomaly_id: str) -> bool:
         for service in incident.symptoms.keys() - services:
             del incident.symptoms[service]
             incident.joins.pop(service, None)
-    return True
+    if not incident.count:
+        incident.growth = {}
+    incident.severity = _severity_of(incident)
 
 
 def _severity_of(incident: IncidentState) -> AnomalySeverity:
-    ranks = [ANOMALY_SEVERITIES.index(member.severity) for member in incident.members]
-    loud = {member.service for member in incident.members if member.severity != "low"}
-    rank = max(ranks, default=0) + (len(loud) >= MANY_SERVICES)
+    ranks = dict(incident.unlisted)
+    for member in incident.members:
+        rank = ANOMALY_SEVERITIES.index(member.severity)
+        ranks[member.service] = max(rank, ranks.get(member.service, 0))
+    loud = sum(rank > 0 for rank in ranks.values())
+    rank = max(ranks.values(), default=0) + (loud >= MANY_SERVICES)
     return ANOMALY_SEVERITIES[min(rank, len(ANOMALY_SEVERITIES) - 1)]
 
 

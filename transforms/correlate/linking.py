@@ -6,7 +6,7 @@ are anomalous at the same time is asked of every link, and is never enough.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Final
 
 import msgspec
@@ -36,6 +36,11 @@ TWO_STEPS: Final = 0.5
 OWN_TYPES: Final = frozenset({SECURITY_TYPE, CERTIFICATE_TYPE, "new_pattern"})
 """What no call carries from one service to another."""
 
+SURE: Final = 0.9
+
+LEAST_NAME: Final = 8
+"""Of what was rolled out. Shorter ones, such as v1 or latest, are names that many things have."""
+
 ACTIVE_US: Final = 3 * MINUTE_US
 """A service without an anomaly for that long is well again: what comes then is another problem."""
 
@@ -59,6 +64,7 @@ class Group(msgspec.Struct):
     types: set[str]
     detectors: set[str]
     since_us: int  # start of the newest window: rules that look back begin earlier
+    order: tuple[bool, int, str]  # of groups: by the anomaly that may open an incident; unsure ones last
 
     @property
     def spreads(self) -> bool:
@@ -67,22 +73,48 @@ class Group(msgspec.Struct):
 
 
 def group_anomalies(anomalies: Sequence[Anomaly], memory: TenantMemory) -> list[Group]:
-    """The anomalies by service and domain, each with those of higher severity and earlier start first."""
+    """The anomalies by service and domain; the group of the one that may open an incident comes first."""
+    since_us = memory.now_us - (memory.window_us or MINUTE_US)
     groups: dict[tuple[str, str], Group] = {}
-    for anomaly in anomalies:
-        key = anomaly.service, domain_of(anomaly)
-        group = groups.setdefault(key, Group(*key, [], set(), set(), set(), set(), memory.facts_start_us))
+    certificates = {
+        (anomaly.service, evidence.pattern_id)
+        for anomaly in anomalies
+        if anomaly.anomaly_type == CERTIFICATE_TYPE
+        for evidence in anomaly.evidence
+    }
+    for anomaly in sorted(anomalies, key=lambda a: (a.window_start, a.anomaly_id)):
+        key = anomaly.service, _domain_of(anomaly, certificates)
+        order = not may_open(anomaly), anomaly.window_start, anomaly.anomaly_id
+        group = groups.setdefault(key, Group(*key, [], set(), set(), set(), set(), since_us, order))
         group.anomalies.append(anomaly)
-        group.named |= named_services(anomaly, memory.seen_us)
+        group.named |= named_services(anomaly, memory.seen_us, memory.topology)
         group.patterns |= telling_patterns(anomaly)
         group.types.add(anomaly.anomaly_type)
         group.detectors.add(anomaly.detector)
-    return [groups[key] for key in sorted(groups)]
+        group.order = min(group.order, order)
+    return sorted(groups.values(), key=lambda group: group.order)
 
 
-def domain_of(anomaly: Anomaly) -> str:
-    """A certificate that runs out for weeks must not collect whatever else happens to its service."""
-    return CERTIFICATE_TYPE if anomaly.anomaly_type == CERTIFICATE_TYPE else ""
+def may_open(anomaly: Anomaly) -> bool:
+    """Whether it is worth an incident of its own. What is not may still join one.
+
+    Of low severity only what is sure: five equal errors are an anomaly, and no incident.
+    """
+    if anomaly.below_confidence_floor:
+        return False
+    return anomaly.anomaly_severity != "low" or anomaly.confidence_score >= SURE
+
+
+def _domain_of(anomaly: Anomaly, certificates: Collection[tuple[str, str]]) -> str:
+    """A certificate that runs out for weeks must not collect whatever else happens to its service.
+
+    `certificates` are the services and patterns that tell of one at this time.
+    """
+    ids = [evidence.pattern_id for evidence in anomaly.evidence]
+    is_certificate = anomaly.anomaly_type == CERTIFICATE_TYPE or (
+        bool(ids) and all((anomaly.service, pattern_id) in certificates for pattern_id in ids)
+    )
+    return CERTIFICATE_TYPE if is_certificate else ""
 
 
 def link_to_incident(group: Group, incident: IncidentState, memory: TenantMemory) -> Link | None:
@@ -119,7 +151,7 @@ def _links_to(
 
 def link_groups(one: Group, other: Group, memory: TenantMemory, since_us: int) -> Link | None:
     """The strongest link between anomalies that came at the same time."""
-    if one.domain != other.domain or not ((one.spreads and other.spreads) or one.detectors & other.detectors):
+    if one.domain != other.domain:
         return None
     spreads = (one.spreads and other.spreads) or bool(one.detectors & other.detectors)
     links = _links(one, other.service, other.named, other.patterns, memory, since_us, spreads=spreads)
@@ -129,7 +161,7 @@ def link_groups(one: Group, other: Group, memory: TenantMemory, since_us: int) -
 def explains(culprit: Group, group: Group, memory: TenantMemory) -> bool:
     """Whether what ails `group` may come from `culprit`, which it calls or names, and not the other way."""
     topology = memory.topology
-    return (
+    return culprit.service != group.service and (
         culprit.service in topology.callees(group.service)
         or any(culprit.service in topology.callees(middle) for middle in topology.callees(group.service))
         or (culprit.service in group.named and group.service not in culprit.named)
@@ -160,8 +192,8 @@ def _links(
         yield Link(SHARED_TRACES, f"{mine} and {service} fail in {shared} common {traces}")
     if group.patterns & patterns:
         yield Link(SHARED_PATTERN, f"{mine} and {service} log the same pattern")
-    rolled_out = {deploy.what for deploy in memory.deploys if deploy.service == service} - {service, ""}
-    if rolled_out & {deploy.what for deploy in memory.deploys if deploy.service == mine}:
+    rolled_out = memory.rolled_out.get(service, set()) & memory.rolled_out.get(mine, set())
+    if any(len(what) >= LEAST_NAME for what in rolled_out - {service, mine}):
         yield Link(SHARED_REVISION, f"the same was rolled out to {mine} and {service}")
     if spreads:
         yield from _calls(mine, service, memory)
@@ -181,6 +213,6 @@ def _two_steps(mine: str, service: str, memory: TenantMemory) -> Iterator[Link]:
     """A service in between that shows nothing itself; two that are called by the same one share nothing."""
     topology = memory.topology
     for first, last in ((mine, service), (service, mine)):
-        if between := sorted(set(topology.callees(first)) & set(topology.callers(last))):
-            yield Link(TWO_STEPS, f"{first} calls {last} through {between[0]}")
+        if between := topology.callees(first) & topology.callers(last):
+            yield Link(TWO_STEPS, f"{first} calls {last} through {min(between)}")
             return

@@ -31,7 +31,6 @@ TRAFFIC_ONLY: Final = -1.0
 FIRST: Final = 0.5  # it began before all others
 
 MAX_CAUSES: Final = 10
-DEPLOY_US: Final = 30 * MINUTE_US
 LEAST_TRACES: Final = 3
 
 
@@ -82,6 +81,8 @@ def _of_symptoms(symptoms: Symptoms) -> Iterator[Reason]:
     yield Reason(STRENGTH * symptoms.weight, symptoms.strongest)
     if RESOURCE_TYPE in symptoms.types:
         yield Reason(RESOURCES, "its resources ran out")
+    elif symptoms.resource:
+        yield Reason(RESOURCES, f"it uses a resource as never before: {symptoms.resource}")
     if SECURITY_TYPE in symptoms.types:
         yield Reason(SECURITY, "it is under attack, or its rights were changed")
     if symptoms.is_silent:
@@ -133,11 +134,12 @@ def _of_time(service: str, symptoms: Symptoms, incident: IncidentState) -> Itera
 
 def _of_deploys(service: str, incident: IncidentState) -> Iterator[Reason]:
     symptoms = incident.symptoms.get(service)
+    began_us = symptoms.first_us if symptoms else incident.started_us
     mine = [deploy for deploy in incident.deploys if deploy.service == service]
-    before = [deploy for deploy in mine if deploy.deployed_at <= incident.started_us + MINUTE_US]
+    before = [deploy for deploy in mine if deploy.deployed_at <= began_us + MINUTE_US]
     if before:
         newest = max(before, key=lambda deploy: (deploy.deployed_at, deploy.deploy_id))
-        minutes = max(0, round((incident.started_us - newest.deployed_at) / MINUTE_US))
+        minutes = max(0, round((began_us - newest.deployed_at) / MINUTE_US))
         yield Reason(DEPLOY, f"{newest.what} was rolled out {minutes} min before it began")
     elif symptoms is not None and DEPLOY_TYPE in symptoms.types:
         yield Reason(DEPLOY, "it is worse since a revision was rolled out")
@@ -147,7 +149,7 @@ def _first_in_traces(incident: IncidentState, memory: TenantMemory) -> dict[str,
     """By service, its share of the traces that began to fail, beyond what is usual."""
     from_us, to_us = incident.started_us, incident.last_us
     counts = first_failures(memory.traces, from_us, to_us)
-    windows = max(1.0, (to_us - from_us) / MINUTE_US)
+    windows = max(1.0, (to_us - from_us) / (memory.window_us or MINUTE_US))
     excess = {}
     for service, count in counts.items():
         usual = memory.traces.usual.get(service, 0.0) * windows

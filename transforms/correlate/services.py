@@ -17,6 +17,9 @@ from transforms.elements import RequestStats
 LEAST_WINDOWS: Final = 5
 LEAST_REQUESTS: Final = 5
 MEMORY_WINDOWS: Final = 60
+MOST_GROWN: Final = 120
+"""After so many windows of growth without a calm one, that is how it is."""
+
 FLOOR_US: Final = 1_000  # below a millisecond nobody waits longer
 LEAST_SPREAD: Final = 0.15  # of the logarithm: means of a window vary by this much for no reason
 LEAST_GROWTH: Final = 1.5
@@ -29,6 +32,7 @@ class OwnLatency(msgspec.Struct, array_like=True):
     windows: int = 0
     mean: float = 0.0
     variance: float = 0.0
+    grown: int = 0  # windows beyond it since the last calm one
 
 
 class Growth(msgspec.Struct, frozen=True):
@@ -80,7 +84,15 @@ def growth_of(usual: OwnLatency | None, own_us: float) -> Growth | None:
 def learn_own(usual: OwnLatency, own_us: float) -> None:
     """Count a calm window. Source of the update: Welford, with a bound on its memory."""
     value = math.log(own_us + FLOOR_US)
+    usual.grown = 0
     usual.windows = min(usual.windows + 1, MEMORY_WINDOWS)
     step = (value - usual.mean) / usual.windows
     usual.variance += ((value - usual.mean) * (value - usual.mean - step) - usual.variance) / usual.windows
     usual.mean += step
+
+
+def learn_grown(usual: OwnLatency) -> None:
+    """Count a window whose own latency grew; what lasts begins to be learned anew."""
+    usual.grown += 1
+    if usual.grown > MOST_GROWN:
+        usual.windows, usual.mean, usual.variance, usual.grown = 0, 0.0, 0.0, 0

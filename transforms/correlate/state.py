@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Final
 
 import msgspec
@@ -17,8 +18,22 @@ from transforms.incident_elements import IncidentAnomaly, IncidentStatus, Nearby
 MAX_MEMBERS: Final = 200
 """Anomalies that an incident lists; beyond it they are counted."""
 
+MAX_LISTED: Final = 5_000
+"""Anomalies that all incidents of a tenant list; beyond it each lists FEW_MEMBERS."""
+
+FEW_MEMBERS: Final = 10
+
 MAX_SERVICES: Final = 200
 """Services that an incident tells apart."""
+
+MAX_INCIDENTS: Final = 500
+"""Incidents of a tenant that take anomalies; beyond it what is linked to none goes to the one of STORM."""
+
+MAX_GROUPS: Final = 500
+"""Services with new anomalies that are told apart at one time; beyond it the lesser ones go to STORM."""
+
+STORM: Final = "storm"
+"""Domain of the incident that counts what is too much to be told apart."""
 
 
 class IncidentState(msgspec.Struct):
@@ -35,14 +50,18 @@ class IncidentState(msgspec.Struct):
     severity: AnomalySeverity = "low"
     members: list[IncidentAnomaly] = []
     count: int = 0
+    unlisted: dict[str, int] = {}  # service → severity, 0 to 3, of its worst anomaly that is not listed
     joins: dict[str, float] = {}  # service → strength of what joined it, 0 to 1
     symptoms: dict[str, Symptoms] = {}
     growth: dict[str, Growth] = {}  # own latencies that grew while it lasts
     deploys: list[NearbyDeploy] = []
 
 
-class TenantMemory(msgspec.Struct):
-    """State of one tenant. `facts` and `anomalies` are those of the timestamp under way."""
+class TenantMemory(msgspec.Struct, dict=True):
+    """State of one tenant. `facts` and `anomalies` are those of the timestamp under way.
+
+    Whoever changes `deploys` calls `deploys_changed`.
+    """
 
     tenant_id: str = ""
     now_us: int = -1  # end of the newest window
@@ -57,3 +76,15 @@ class TenantMemory(msgspec.Struct):
     facts: dict[str, ServiceFacts] = {}
     facts_start_us: int = -1
     anomalies: list[Anomaly] = []
+
+    @cached_property  # no field: it is not encoded
+    def rolled_out(self) -> dict[str, set[str]]:
+        """What was rolled out of late, by service."""
+        found: dict[str, set[str]] = {}
+        for deploy in self.deploys:
+            found.setdefault(deploy.service, set()).add(deploy.what)
+        return found
+
+    def deploys_changed(self) -> None:
+        """Forget what follows from the deploys."""
+        self.__dict__.pop("rolled_out", None)

@@ -73,19 +73,19 @@ def _summary(incident: IncidentState, causes: Sequence[RootCause], affected: Seq
 
 
 def chain_of_effects(incident: IncidentState, memory: TenantMemory, cause: str) -> list[EffectStep]:
-    """From the cause to its callers, and theirs, as far as they are ill; the nearest first."""
+    """From the cause to those who call or name it, and on, as far as they are ill; the nearest first."""
     steps: list[EffectStep] = []
     reached, frontier = {cause}, [cause]
     while frontier and len(steps) < MAX_EFFECTS:
         callee = frontier.pop(0)
-        for caller in memory.topology.callers(callee):
-            symptoms = incident.symptoms.get(caller)
-            if symptoms is None or caller in reached:
+        callers = memory.topology.callers(callee)
+        for name, symptoms in sorted(incident.symptoms.items()):
+            if name in reached or not (name in callers or callee in symptoms.named):
                 continue
-            reached.add(caller)
-            frontier.append(caller)
-            said = f"{caller} calls {callee}: {symptoms.strongest}"
-            steps.append(EffectStep(callee, caller, symptoms.first_us, said))
+            reached.add(name)
+            frontier.append(name)
+            how = f"{name} calls {callee}" if name in callers else f"errors of {name} name {callee}"
+            steps.append(EffectStep(callee, name, symptoms.first_us, f"{how}: {symptoms.strongest}"))
     return steps[:MAX_EFFECTS]
 
 

@@ -8,6 +8,7 @@ from typing import Final
 
 import msgspec
 
+from transforms.correlate.topology import Topology
 from transforms.elements import Anomaly, AnomalySeverity, Evidence, content_id
 
 TRAFFIC_TYPES: Final = frozenset({"traffic_change", "silence"})
@@ -17,6 +18,7 @@ SECURITY_TYPE: Final = "security_incident"
 CERTIFICATE_TYPE: Final = "certificate_expiry"
 RESOURCE_TYPE: Final = "resource_exhaustion"
 DEPLOY_TYPE: Final = "deploy_regression"
+METRIC_TYPE: Final = "metric_anomaly"
 
 SEVERITY_WEIGHTS: Final[dict[AnomalySeverity, float]] = {
     "low": 0.4,
@@ -30,6 +32,7 @@ LEAST_WORDS: Final = 4
 
 _TELLING_TYPES: Final = frozenset({"error_spike", "new_pattern", "resource_exhaustion"})
 
+_RESOURCE: Final = re.compile(r"cpu|memory|disk|heap|quota|thread|connection|descriptor|inode", re.IGNORECASE)
 _WORD: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{2,62}")
 
 
@@ -44,6 +47,7 @@ class Symptoms(msgspec.Struct):
     named: dict[str, int] = {}  # services that its error messages name
     texts: dict[str, int] = {}  # hashes of the patterns that tell its errors
     instances: dict[str, int] = {}
+    resource: str = ""  # signal of a resource of its own that it uses as never before
     strongest: str = ""  # description of the strongest anomaly
     signal: str = ""  # of the strongest anomaly
     pattern_id: str = ""
@@ -64,9 +68,9 @@ def weight_of(anomaly: Anomaly) -> float:
 
 
 def add_symptom(
-    symptoms: dict[str, Symptoms], anomaly: Anomaly, services: Collection[str], window_us: int
+    symptoms: dict[str, Symptoms], anomaly: Anomaly, named: Collection[str], window_us: int
 ) -> None:
-    """Count one anomaly; `services` are the names that its error messages may name."""
+    """Count one anomaly; `named` are the services that its error messages name."""
     found = symptoms.get(anomaly.service)
     # A rule that looks back on ten minutes may speak of the first of them.
     ill_us = min(anomaly.window_end, anomaly.window_start + window_us)
@@ -76,17 +80,24 @@ def add_symptom(
     found.last_us = max(found.last_us, ill_us)
     found.anomalies += 1
     _add(found.types, anomaly.anomaly_type)
-    for name in sorted(named_services(anomaly, services)):
+    for name in sorted(named):
         _add(found.named, name)
     for text in sorted(telling_patterns(anomaly)):
         _add(found.texts, text)
     for instance in sorted({example.instance for e in anomaly.evidence for example in e.examples} - {""}):
         _add(found.instances, instance)
+    if _is_of_resource(anomaly):
+        found.resource = found.resource or anomaly.signal
     weight = weight_of(anomaly)
-    if weight > found.weight:
+    if weight > found.weight or found.anomalies == 1:
         found.weight, found.strongest, found.signal = weight, anomaly.description, anomaly.signal
         leading = anomaly.evidence[0] if anomaly.evidence else Evidence("", "", 0)
         found.pattern_id, found.pattern = leading.pattern_id, leading.pattern
+
+
+def _is_of_resource(anomaly: Anomaly) -> bool:
+    """What a service uses is its own doing, unlike its latency, its traffic or its errors."""
+    return anomaly.anomaly_type == METRIC_TYPE and _RESOURCE.search(anomaly.signal) is not None
 
 
 def telling_patterns(anomaly: Anomaly) -> set[str]:
@@ -97,11 +108,25 @@ def telling_patterns(anomaly: Anomaly) -> set[str]:
     return {content_id(text)[:16] for text in texts}
 
 
-def named_services(anomaly: Anomaly, services: Collection[str]) -> set[str]:
-    """Other services that the messages of the anomaly name, as in "no instances of payment"."""
-    known = set(services) - {anomaly.service}
+def named_services(anomaly: Anomaly, services: Collection[str], topology: Topology) -> set[str]:
+    """Other services that the messages of the anomaly name, as in "no instances of payment".
+
+    Of a name that is a plain word, such as cart, only who may call that service can mean it.
+    """
     texts = [text for e in anomaly.evidence for text in (e.pattern, *(x.message for x in e.examples))]
-    return {word for text in texts for word in _words(text)} & known
+    words = {word for text in texts for word in _words(text)}
+    mine = anomaly.service
+    return {
+        word
+        for word in words
+        if word in services and word != mine and (not word.isalpha() or _may_call(mine, word, topology))
+    }
+
+
+def _may_call(service: str, callee: str, topology: Topology) -> bool:
+    """Whether it calls it, through one other at most; or nobody is known who does."""
+    callers = topology.callers(callee)
+    return not callers or service in callers or not callers.isdisjoint(topology.callees(service))
 
 
 def _words(text: str) -> set[str]:

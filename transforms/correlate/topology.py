@@ -6,7 +6,9 @@ another service; and what an operator configures.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, KeysView, Mapping
+from functools import cached_property
+from operator import itemgetter
 from typing import Final
 
 import msgspec
@@ -18,48 +20,70 @@ from transforms.incident_elements import Dependency, DependencySource
 from transforms.sketches import latency_quantiles_us, merge_sum
 
 MAX_EDGES: Final = 5_000
-"""Of one tenant. Names of callers come from logs: beyond it, those unused for longest are dropped."""
+"""Of one tenant. Names of callers come from logs, so that anybody may make them up: see `expire`."""
 
 ROW_MINUTES: Final = (5, 10)
 """An edge is written when it is five minutes old, then every ten minutes that it is used."""
 
+SLOT_US: Final = 10 * MINUTE_US
+"""Counts of an edge are kept in steps of this much: a window each would be most of a tenant's state."""
+
 _NOBODY: Final = frozenset({"", "unknown", "-"})
 
 
+class Slot(msgspec.Struct, array_like=True):
+    """Calls in the windows that begin in one step of SLOT_US."""
+
+    windows: int  # that had any
+    stats: RequestStats
+
+
 class Edge(msgspec.Struct):
-    """One dependency. Counts are of the last hour, by window start; `written_us` is when its last row was."""
+    """One dependency. `slots` are of the last hour, by their start; `written_us` is when its last row was."""
 
     source: DependencySource
     first_us: int
     last_us: int
     written_us: int = -1
-    windows: dict[int, RequestStats] = {}
+    slots: dict[int, Slot] = {}
 
 
-class Topology(msgspec.Struct):
-    """Edges of a tenant: caller → callee → edge."""
+class Topology(msgspec.Struct, dict=True):
+    """Edges of a tenant: caller → callee → edge. Whoever adds or drops one calls `changed`."""
 
     edges: dict[str, dict[str, Edge]] = {}
 
-    def callees(self, service: str) -> Iterable[str]:
+    def callees(self, service: str) -> KeysView[str]:
         """Services that `service` calls."""
-        return self.edges.get(service, {})
+        return self.edges.get(service, {}).keys()
 
-    def callers(self, service: str) -> list[str]:
+    def callers(self, service: str) -> KeysView[str]:
         """Services that call `service`, by name."""
-        return [caller for caller, callees in sorted(self.edges.items()) if service in callees]
+        return self._callers.get(service, {}).keys()
 
-    def neighbors(self, service: str) -> set[str]:
-        return {*self.callees(service), *self.callers(service)}
+    @cached_property  # no field: it is not encoded
+    def _callers(self) -> dict[str, dict[str, None]]:
+        callers: dict[str, dict[str, None]] = {}
+        for caller, callees in sorted(self.edges.items()):
+            for callee in callees:
+                callers.setdefault(callee, {})[caller] = None
+        return callers
+
+    def changed(self) -> None:
+        """Forget what follows from the edges."""
+        self.__dict__.pop("_callers", None)
 
 
 def configure(topology: Topology, dependencies: Iterable[ConfiguredDependency], at_us: int) -> None:
-    """Add what an operator says; it never expires, and logs may say more of it."""
+    """Add what an operator says; it never expires, and logs may say more of it. Goes after `expire`."""
     for told in dependencies:
+        if told.caller == told.callee:
+            continue
         edges = topology.edges.setdefault(told.caller, {})
         edge = edges.get(told.callee)
         if edge is None:
             edges[told.callee] = Edge("configuration", at_us, at_us)
+            topology.changed()
         elif edge.source == "configuration":
             edge.last_us = max(edge.last_us, at_us)
 
@@ -85,7 +109,7 @@ def _calls_in_traces(facts: Mapping[str, ServiceFacts]) -> dict[tuple[str, str],
     for service, found in sorted(facts.items()):
         for trace_id, spans in found.spans.items():
             for parent in spans.values():
-                caller = owner.get((trace_id, parent), service)
+                caller = owner.get((trace_id, parent), service) if parent else service
                 if caller != service:
                     calls[caller, service] = calls.get((caller, service), 0) + 1
     return calls
@@ -101,63 +125,86 @@ def _count(
     edge = edges.get(callee)
     if edge is None:
         edge = edges[callee] = Edge(source, start_us, start_us)
+        topology.changed()
     if source == "mesh" or edge.source == "configuration":
         edge.source = source
     edge.first_us, edge.last_us = min(edge.first_us, start_us), max(edge.last_us, start_us)
-    edge.windows[start_us] = stats
-    edge.windows = {at: kept for at, kept in sorted(edge.windows.items()) if at > edge.last_us - HOUR_US}
+    _add_calls(edge, stats, start_us)
 
 
-def expire(topology: Topology, now_us: int, unused_us: int) -> None:
-    """Drop edges that were not seen for `unused_us`, and those unused for longest beyond MAX_EDGES."""
+def _add_calls(edge: Edge, stats: RequestStats, start_us: int) -> None:
+    at_us = start_us - start_us % SLOT_US
+    slot = edge.slots.get(at_us)
+    if slot is None:
+        kept = {begin: slot for begin, slot in edge.slots.items() if begin > at_us - HOUR_US}
+        slot = kept[at_us] = Slot(0, RequestStats())
+        edge.slots = kept
+    slot.windows += 1
+    add_stats(slot.stats, stats)
+
+
+def add_stats(into: RequestStats, other: RequestStats) -> None:
+    """Add `other` to `into`, in place; `other` may belong to a summary and stays as it is."""
+    into.count += other.count
+    into.errors += other.errors
+    into.latency_sum_us += other.latency_sum_us
+    merge_sum(into.latency_bins, other.latency_bins)
+
+
+def expire(topology: Topology, services: Collection[str], now_us: int, unused_us: int) -> None:
+    """Drop edges that were not seen for `unused_us`, and beyond MAX_EDGES those that say least.
+
+    Those of callers that are no `services` (whose windows nobody has seen) go first, then those unused for
+    longest, then the youngest: names that a log's writer makes up do not drive out what is known.
+    """
     found = [
-        (edge.last_us, caller, callee)
+        (caller in services, edge.last_us, -edge.first_us, caller, callee)
         for caller, callees in topology.edges.items()
         for callee, edge in callees.items()
     ]
-    kept = sorted((item for item in found if item[0] >= now_us - unused_us), reverse=True)[:MAX_EDGES]
+    used = [item for item in found if item[1] >= now_us - unused_us]
+    kept = used if len(used) <= MAX_EDGES else sorted(used, reverse=True)[:MAX_EDGES]
     if len(kept) == len(found):
         return
     edges: dict[str, dict[str, Edge]] = {}
-    for _, caller, callee in sorted(kept, key=lambda item: item[1:]):
+    for *_, caller, callee in sorted(kept, key=itemgetter(3, 4)):
         edges.setdefault(caller, {})[callee] = topology.edges[caller][callee]
     topology.edges = edges
+    topology.changed()
 
 
-def rows_due(topology: Topology, tenant_id: str, end_us: int) -> Iterator[Dependency]:
-    """Rows of the edges that are due at `end_us`, the end of the newest window."""
+def rows_due(topology: Topology, tenant_id: str, end_us: int, window_us: int) -> Iterator[Dependency]:
+    """Rows of the edges that are due at `end_us`, the end of the newest window, which is `window_us` long."""
     young, usual = (minutes * MINUTE_US for minutes in ROW_MINUTES)
     for caller, callees in topology.edges.items():
         for callee, edge in callees.items():
-            since_us = edge.first_us + young if edge.written_us < 0 else edge.written_us + usual
-            if (
-                end_us >= since_us
-                and (edge.windows or edge.written_us < 0)
-                and edge.last_us > edge.written_us
-            ):
+            is_first = edge.written_us < 0
+            since_us = edge.first_us + young if is_first else edge.written_us + usual
+            # A window that begins when the last row was written is not in that row.
+            if end_us >= since_us and (is_first or (edge.slots and edge.last_us >= edge.written_us)):
                 edge.written_us = end_us
-                yield _row(tenant_id, caller, callee, edge, end_us)
+                yield _row(tenant_id, (caller, callee), edge, end_us, window_us)
 
 
-def _row(tenant_id: str, caller: str, callee: str, edge: Edge, end_us: int) -> Dependency:
-    bins: dict[int, int] = {}
-    for stats in edge.windows.values():
-        merge_sum(bins, stats.latency_bins)
-    requests = sum(stats.count for stats in edge.windows.values())
-    quantiles = latency_quantiles_us(bins, (0.5, 0.95))
+def _row(tenant_id: str, names: tuple[str, str], edge: Edge, end_us: int, window_us: int) -> Dependency:
+    total = RequestStats()
+    for slot in edge.slots.values():
+        add_stats(total, slot.stats)
+    minutes = sum(slot.windows for slot in edge.slots.values()) * window_us / MINUTE_US
+    quantiles = latency_quantiles_us(total.latency_bins, (0.5, 0.95))
     p50_ms, p95_ms = (value / 1000 for value in quantiles) if quantiles else (None, None)
     return Dependency(
         tenant_id=tenant_id,
-        caller=caller,
-        callee=callee,
+        caller=names[0],
+        callee=names[1],
         source=edge.source,
         revision=end_us // MINUTE_US,
         as_of=end_us,
         first_seen=edge.first_us,
         last_seen=edge.last_us,
-        requests=requests,
-        errors=sum(stats.errors for stats in edge.windows.values()),
-        requests_per_minute=requests / max(1, len(edge.windows)),
+        requests=total.count,
+        errors=total.errors if edge.source == "mesh" else None,
+        requests_per_minute=total.count / minutes if minutes else 0.0,
         latency_p50_ms=p50_ms,
         latency_p95_ms=p95_ms,
     )

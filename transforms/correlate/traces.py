@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from functools import cached_property
 from typing import Final
 
 import msgspec
@@ -27,12 +28,29 @@ class FailingTrace(msgspec.Struct, array_like=True):
         return sorted(self.failures, key=lambda service: (self.failures[service], service))
 
 
-class FailingTraces(msgspec.Struct):
-    """Failing traces of the last while; `usual` is how many begin to fail at a service in a calm window."""
+class FailingTraces(msgspec.Struct, dict=True):
+    """Failing traces of the last while; `usual` is how many begin to fail at a service in a calm window.
+
+    Whoever adds or drops one calls `changed`.
+    """
 
     by_id: dict[str, FailingTrace] = {}
     usual: dict[str, float] = {}
-    windows: int = 0
+    windows: dict[str, int] = {}  # calm ones of each service, up to USUAL_WINDOWS
+
+    @cached_property  # no field: it is not encoded
+    def by_service(self) -> dict[str, dict[str, int]]:
+        """Service → trace that it failed in → when that trace first failed."""
+        found: dict[str, dict[str, int]] = {}
+        for trace_id, trace in self.by_id.items():
+            first_us = trace.first_us
+            for service in trace.failures:
+                found.setdefault(service, {})[trace_id] = first_us
+        return found
+
+    def changed(self) -> None:
+        """Forget what follows from the traces."""
+        self.__dict__.pop("by_service", None)
 
 
 def observe_traces(traces: FailingTraces, facts: Mapping[str, ServiceFacts]) -> None:
@@ -43,15 +61,17 @@ def observe_traces(traces: FailingTraces, facts: Mapping[str, ServiceFacts]) -> 
             known = trace.failures.get(service)
             at_us = error.event_time_us
             trace.failures[service] = at_us if known is None else min(known, at_us)
+    traces.changed()
 
 
 def learn_first(traces: FailingTraces, calm: Collection[str], start_us: int, end_us: int) -> None:
     """Count how many traces of a window began to fail at each of the `calm` services."""
     counts = first_failures(traces, start_us, end_us)
-    traces.windows = min(traces.windows + 1, USUAL_WINDOWS)
+    for service in calm:
+        traces.windows[service] = min(traces.windows.get(service, 0) + 1, USUAL_WINDOWS)
     for service in sorted({*traces.usual, *counts} & set(calm)):
         usual = traces.usual.get(service, 0.0)
-        traces.usual[service] = usual + (counts.get(service, 0) - usual) / traces.windows
+        traces.usual[service] = usual + (counts.get(service, 0) - usual) / traces.windows[service]
     traces.usual = {service: usual for service, usual in traces.usual.items() if usual > 1e-3}
 
 
@@ -67,11 +87,8 @@ def first_failures(traces: FailingTraces, from_us: int, to_us: int) -> dict[str,
 
 def shared_traces(traces: FailingTraces, one: str, other: str, from_us: int) -> int:
     """Traces since `from_us` in which both services failed."""
-    return sum(
-        one in trace.failures and other in trace.failures
-        for trace in traces.by_id.values()
-        if trace.first_us >= from_us
-    )
+    of_one, of_other = traces.by_service.get(one, {}), traces.by_service.get(other, {})
+    return sum(of_one[trace_id] >= from_us for trace_id in of_one.keys() & of_other.keys())
 
 
 def forget_traces(traces: FailingTraces, before_us: int) -> None:
@@ -82,3 +99,4 @@ def forget_traces(traces: FailingTraces, before_us: int) -> None:
     kept = sorted(kept)[-MAX_TRACES:]
     if len(kept) < len(traces.by_id):
         traces.by_id = {trace_id: traces.by_id[trace_id] for _, trace_id in kept}
+        traces.changed()

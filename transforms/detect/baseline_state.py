@@ -15,7 +15,7 @@ import zstandard
 
 from transforms.detect.baselines.level import LevelBank, find_damage
 from transforms.detect.baselines.observations import KINDS, split_signal
-from transforms.detect.request_lines import find_table_damage
+from transforms.detect.request_line_table import find_table_damage
 from transforms.detect.watch import ServiceBaselines
 from transforms.elements import SEVERITY_NUMBERS
 

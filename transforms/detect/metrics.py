@@ -26,6 +26,7 @@ from transforms.detect.baselines.book import (
 from transforms.detect.baselines.interface import Detector, Judgement, Observation
 from transforms.detect.baselines.maintenance import maintenance_note
 from transforms.detect.baselines.registry import make_detector
+from transforms.detect.early_metrics import EarlyMemory, judge_early, share_limit
 from transforms.detect.findings import CONFIDENCE_FLOOR
 from transforms.detect.singles import complain, detector_of
 from transforms.elements import (
@@ -78,6 +79,7 @@ class SeriesMemory(msgspec.Struct, array_like=True, gc=False):
     alarm_us: int = -1  # start of the newest window that was anomalous, and its judgement
     alarm: Judgement | None = None
     detector_name: str = ""
+    early: EarlyMemory = msgspec.field(default_factory=EarlyMemory)
 
 
 class JudgedMetric(msgspec.Struct, frozen=True, gc=False):
@@ -130,7 +132,8 @@ class _Judge:
         self._name = detector_of(self._policy, has_own=True)
         self._detector: Detector | None = None
         if state.detector_name != self._name:
-            state.detector, state.detector_name = b"", self._name
+            state.detector, state.detector_name, state.early = b"", self._name, EarlyMemory()
+        self._limit = share_limit(series.metric_type, series.unit) if self._name == DETECTOR else None
         if self._name != OFF:
             calendar = tenant_calendar(book, series.tenant_id)
             with self._guarded():
@@ -152,7 +155,12 @@ class _Judge:
             judgement = self._detector.score_one(observation)
             if is_late:
                 return _late_judgement(state, start_us, judgement)
-            self._detector.learn_one(observation, judgement)
+            is_learned = True
+            if self._limit is not None and judgement.label == "learning":
+                judgement = judge_early(state.early, start_us, number, judgement, self._limit)
+                is_learned = judgement.label == "learning"
+            if is_learned:
+                self._detector.learn_one(observation, judgement)
             _remember(state, start_us, judgement)
         return judgement
 
@@ -352,11 +360,14 @@ def confidence_of(score: float) -> float:
 
 
 def anomaly_type_of(row: MetricWindow) -> AnomalyType:
-    """resource_exhaustion for a utilization at 90 % of its limit or more and above what is usual.
+    """resource_exhaustion for a share of a limit that is at 90 % or more, and above what is usual.
 
-    A utilization is a metric whose name says so; its limit is 100 where the unit is "%", else 1.
+    What is such a share stands at `share_limit`; any other utilization is one too, of 100 where the unit
+    is "%", else of 1.
     """
-    limit = 100.0 if row.unit == "%" else 1.0
+    limit = share_limit(row.metric_type, row.unit)
+    if limit is None and "utiliz" in row.metric_type.lower():
+        limit = 100.0 if row.unit == "%" else 1.0
     value = row.value or 0.0
-    is_high = value >= NEAR_LIMIT * limit and (row.baseline is None or value > row.baseline)
-    return "resource_exhaustion" if is_high and "utiliz" in row.metric_type.lower() else "metric_anomaly"
+    is_high = limit is not None and value >= NEAR_LIMIT * limit
+    return "resource_exhaustion" if is_high and value > (row.baseline or 0.0) else "metric_anomaly"

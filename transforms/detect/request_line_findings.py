@@ -9,12 +9,8 @@ from transforms.detect.baselines.interface import MINUTE_US
 from transforms.detect.baselines.reasons import show_number
 from transforms.detect.deviations import MEDIUM_MINUTES, Report
 from transforms.detect.findings import MOST_EVIDENCE, MOST_METRICS, Finding, find_evidence
-from transforms.detect.request_lines import (
-    BrokenInvariants,
-    MissingLines,
-    RequestLinesMemory,
-    watch_request_lines,
-)
+from transforms.detect.request_line_table import BrokenInvariants, MissingLines, RequestLinesMemory
+from transforms.detect.request_lines import watch_request_lines
 from transforms.elements import (
     ANOMALY_SEVERITIES,
     ERROR,

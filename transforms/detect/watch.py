@@ -48,7 +48,7 @@ from transforms.detect.deviations import (
 from transforms.detect.findings import Finding
 from transforms.detect.new_patterns import Emerged, NewPatternMemory, watch_new_patterns
 from transforms.detect.request_line_findings import report_request_lines
-from transforms.detect.request_lines import RequestLinesMemory
+from transforms.detect.request_line_table import RequestLinesMemory, merge_columns
 from transforms.detect.signals import Band, WindowSignals
 from transforms.detect.silence import LEARNING_US, Silence, SilenceMemory, watch_silence
 from transforms.detect.singles import SingleState, detector_of, judge_single
@@ -105,6 +105,7 @@ def watch_window(
     if summary.merged_patterns:
         merged = summary.merged_patterns.items()
         bank.merge_signals({f"pattern.{old}": f"pattern.{new}" for old, new in merged})
+        merge_columns(memory.request_lines, summary.merged_patterns)
     end_us = now_us + summary.window_seconds * MICROSECONDS
     if maintenance_note(book, summary.tenant_id, summary.service, now_us, end_us) is not None:
         bank.skip(now_us, level_vectors(who, tuple(bank.names), summary.window_seconds), calendar)

@@ -1,4 +1,4 @@
-"""What of an anomaly stays the same from window to window, and what an alert needs to know of it."""
+"""What an alert needs to know of an anomaly."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Final
 import msgspec
 
 from transforms.alert.settings import AlertSettings, GroupLabel
-from transforms.elements import Anomaly, AnomalySeverity, AnomalyType, content_id
+from transforms.elements import Anomaly, AnomalySeverity, AnomalyType
+from transforms.fingerprints import fingerprint_of, subject_pattern
 
 STORM: Final = "storm"
 """Group of all that comes beyond the most fingerprints of a tenant; other groups have a `=` in their key."""
@@ -17,7 +18,7 @@ STORM_SERVICE: Final = "_storm"
 MOST_PATTERNS: Final = 20
 MOST_TEXT: Final = 500
 _MOST_ACTIONS: Final = 5
-_PATTERN_TYPES: Final[frozenset[AnomalyType]] = frozenset({"new_pattern", "unusual_pattern"})
+_RESERVED: Final = "%,="
 
 
 class Symptom(msgspec.Struct, frozen=True, array_like=True):
@@ -52,43 +53,6 @@ class Symptom(msgspec.Struct, frozen=True, array_like=True):
     def order(self) -> tuple[int, str, int]:
         """Place among the symptoms of a group, whatever order they come in."""
         return self.detected_at, self.anomaly_id, self.revision
-
-
-def fingerprint_of(anomaly: Anomaly) -> str:
-    """32 hexadecimal digits that all anomalies of one problem share, window after window.
-
-    Made of tenant, service, endpoint, type, detector, signal, and the pattern where the anomaly is
-    about one. What it merely shows as evidence changes from window to window, and does not count.
-    """
-    return content_id(
-        anomaly.tenant_id,
-        anomaly.service,
-        anomaly.endpoint,
-        anomaly.anomaly_type,
-        anomaly.detector,
-        anomaly.signal,
-        subject_pattern(anomaly),
-    )
-
-
-def subject_pattern(anomaly: Anomaly) -> str:
-    """The pattern that the anomaly is about, or ""."""
-    is_by_type = anomaly.anomaly_type in _PATTERN_TYPES
-    if not is_by_type and not anomaly.detector.startswith("rule:"):
-        return ""
-    for evidence in anomaly.evidence:
-        # The id is a hash of all that makes the anomaly what it is: the one place where that is said.
-        if anomaly.anomaly_id == content_id(
-            anomaly.tenant_id,
-            anomaly.service,
-            anomaly.endpoint,
-            anomaly.detector,
-            anomaly.signal,
-            evidence.pattern_id,
-            anomaly.window_start,
-        ):
-            return evidence.pattern_id
-    return anomaly.evidence[0].pattern_id if is_by_type and len(anomaly.evidence) == 1 else ""
 
 
 def symptom_of(anomaly: Anomaly, settings: AlertSettings) -> Symptom:
@@ -126,6 +90,10 @@ def symptom_of(anomaly: Anomaly, settings: AlertSettings) -> Symptom:
 
 def _quote(value: str) -> str:
     # Names come from whoever writes the logs: two groups must not share a key.
-    return "".join(
-        f"%{ord(letter):02X}" if letter in "%,=" or not letter.isprintable() else letter for letter in value
-    )
+    if value.isprintable() and not any(letter in value for letter in _RESERVED):
+        return value
+    return "".join(_quote_letter(letter) for letter in value)
+
+
+def _quote_letter(letter: str) -> str:
+    return f"%{ord(letter):02X}" if letter in _RESERVED or not letter.isprintable() else letter

@@ -1,0 +1,1 @@
+"""`aiops notify`: tells people and services of alerts, by a policy file."""

@@ -1,0 +1,89 @@
+"""Servers on this machine that take notifications, and misbehave as they are told."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import MappingProxyType
+from typing import Final, NamedTuple
+
+_NONE: Final[Mapping[str, str]] = MappingProxyType({})
+
+
+class Received(NamedTuple):
+    """One request."""
+
+    path: str
+    headers: dict[str, str]
+    body: bytes
+
+
+class Answer(NamedTuple):
+    """What to answer with. A status of 0 breaks the connection off; `wait_seconds` come before it."""
+
+    status: int
+    headers: Mapping[str, str] = _NONE
+    body: bytes = b""
+    wait_seconds: float = 0.0
+
+
+class HttpServer:
+    """An HTTP server on the loopback interface; `answers` are given one by one, then 200."""
+
+    def __init__(self) -> None:
+        self.received: list[Received] = []
+        self.answers: list[Answer] = []
+        self.released = threading.Event()
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                outer.received.append(Received(self.path, dict(self.headers), body))
+                answer = outer.answers.pop(0) if outer.answers else Answer(200, {}, b"ok")
+                outer.released.wait(answer.wait_seconds)
+                if answer.status == 0:
+                    self.connection.close()
+                    return
+                if answer.status < 0:
+                    self.wfile.write(b"this is not HTTP\r\n\r\n")
+                    self.connection.close()
+                    return
+                self.send_response(answer.status)
+                for name, value in answer.headers.items():
+                    self.send_header(name, value)
+                self.send_header("Content-Length", str(len(answer.body)))
+                self.end_headers()
+                self.wfile.write(answer.body)
+
+            def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+                """Quiet."""
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def wait_for(self, number: int, seconds: float = 30) -> list[Received]:
+        """The requests once there are so many; fails after `seconds`."""
+        deadline = time.monotonic() + seconds
+        while len(self.received) < number:
+            assert time.monotonic() < deadline, f"{len(self.received)} of {number} requests came"
+            time.sleep(0.02)
+        return self.received
+
+    def close(self) -> None:
+        self.released.set()
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@contextmanager
+def http_server() -> Iterator[HttpServer]:
+    server = HttpServer()
+    try:
+        yield server
+    finally:
+        server.close()

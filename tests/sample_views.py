@@ -1,0 +1,168 @@
+"""A store with rows in every table, for tests of views: the small shop, its alerts and an incident."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sample_alerts import alert_event
+from sample_store import anomaly, build_store, log_pattern, service_window, time_us
+
+from pipeline.duckdb_store import DuckDBStore
+from transforms.alert_elements import Matcher
+from transforms.elements import BaselineSnapshot, DeadLetter, LedgerEntry, MetricWindow, content_id
+from transforms.incident_elements import (
+    Dependency,
+    EffectStep,
+    Incident,
+    IncidentAnomaly,
+    NearbyDeploy,
+    RootCause,
+    TraceSample,
+)
+
+CAUSE = anomaly("acme", "payments", 24, "critical").anomaly_id
+PAYMENTS_DEPLOY = content_id("acme", "payments", 23)
+MINUTE_US = 60_000_000
+
+
+def plain(value: Any) -> Any:
+    """Rows that can be compared: times without a zone, floats without the last digits of their sums."""
+    if isinstance(value, dict):
+        return {name: plain(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [plain(item) for item in value]
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).replace(tzinfo=None)
+    return float(f"{value:.9g}") if isinstance(value, float) else value
+
+
+def build_views_store(path: Path) -> Path:
+    """The shop of `build_store`, a late pane, copies of rows, alerts of every fate, one incident, metrics."""
+    build_store(path)
+    with DuckDBStore(str(path)) as store:
+        store.append("alert_events", alert_events())
+        store.append("incidents", [incident(0), incident(1, status="updated"), incident(2, status="closed")])
+        store.append("dependencies", [_dependency(0), _dependency(1)])
+        store.append("baselines", [_baseline()])
+        store.append("metric_windows", [_metric_window(minute) for minute in range(3)])
+        store.append("ledger", [_metric_ledger(minute) for minute in range(3)])
+        store.append("dead_letters", [_metric_dead_letter()])
+        # A late pane that coarsens patterns, and rows that came twice.
+        store.append("service_windows", [service_window("initech", "portal", 5, 601, revision=1)] * 2)
+        store.append("log_patterns", [log_pattern("initech", "portal", 5, "<any>", 601, revision=1)])
+        store.append("incidents", [incident(1, status="updated")])
+        store.append("alert_events", alert_events()[:3])
+    return path
+
+
+def incident(revision: int, **changes: Any) -> Incident:
+    """The incident that payments' anomaly of minute 24 opened; checkout feels it."""
+    values: dict[str, Any] = {
+        "incident_id": "incident-1",
+        "revision": revision,
+        "status": "open",
+        "tenant_id": "acme",
+        "severity": "critical",
+        "title": "payments fails, checkout feels it",
+        "summary": "Since the roll-out of payments:v2.4.0.",
+        "correlation_score": 0.9,
+        "anomaly_count": 2,
+        "anomalies": [
+            IncidentAnomaly(
+                CAUSE, "payments", "error_spike", "critical", "rule:error_spike", "error_rate",
+                "31.4 % of payments's lines are errors", time_us(25), "opened the incident", "p1",
+            ),
+            IncidentAnomaly(
+                anomaly("acme", "checkout", 25).anomaly_id, "checkout", "error_spike", "high",
+                "rule:error_spike", "error_rate", "checkout fails", time_us(26), "checkout calls payments",
+            ),
+        ],
+        "affected_services": ["payments", "checkout"],
+        "root_causes": [RootCause("payments", 0.8, ["It failed first."])],
+        "effects": [EffectStep("payments", "checkout", time_us(25), "checkout calls payments")],
+        "trace_samples": [TraceSample("t1", ["payments", "checkout"], time_us(24))],
+        "deploys": [NearbyDeploy(PAYMENTS_DEPLOY, "payments", "payments:v2.4.0", time_us(23) + 17)],
+        "started_at": time_us(24),
+        "opened_at": time_us(25),
+        "updated_at": time_us(25 + 10 * revision),
+        "closed_at": time_us(45) if changes.get("status") == "closed" else None,
+    }  # fmt: skip
+    return Incident(**(values | changes))
+
+
+def alert_events() -> list[Any]:
+    """Alerts resolved, reopened, false, inhibited; a silence; a rejected command."""
+    start = time_us(25)
+
+    def life(alert_id: str, service: str, *events: dict[str, Any], **common: Any) -> list[Any]:
+        facts = {"alert_id": alert_id, "service": service, "opened_at": start, "anomaly_ids": []} | common
+        return [
+            alert_event(number, **(facts | {"occurred_at": start + number * MINUTE_US} | event))
+            for number, event in enumerate(events)
+        ]
+
+    acknowledged = {"event_type": "acknowledged", "status": "acknowledged", "actor": "ann"}
+    resolved = {"event_type": "resolved", "status": "resolved", "actor": "ann"}
+    silence = {
+        "status": "open",
+        "matchers": [Matcher("service", "=~", "batch-.*")],
+        "silence_id": "silence-1",
+    }
+    return [
+        *life(
+            "alert-1", "payments", {"anomaly_ids": [CAUSE]}, acknowledged | {"note": "looking at it"},
+            {"incident_id": "incident-1"} | acknowledged | {"event_type": "updated", "actor": "aiops"},
+            resolved | {"incident_id": "incident-1", "verdict": "useful", "occurred_at": time_us(45)},
+        ),
+        *life(
+            "alert-2", "checkout", {"incident_id": "incident-1"},
+            resolved | {"incident_id": "incident-1"},
+            {"incident_id": "incident-1", "event_type": "reopened"},
+            acknowledged | {"incident_id": "incident-1"},
+            severity="critical", detectors=["rule:error_spike"],
+        ),
+        *life(
+            "alert-3", "search",
+            {}, {"event_type": "false_positive", "status": "false_positive", "verdict": "false_positive"},
+            tenant_id="globex", detectors=["latency_p95_ms"], severity="medium",
+        ),
+        *life("alert-4", "inventory", {}, {"event_type": "repeated"}, inhibited_by="alert-1"),
+        *life("silence-1", "", {"event_type": "silenced", **silence}, silenced_until=time_us(9_000_000)),
+        *life("rejected-1", "", {"event_type": "rejected", "status": "resolved", "group_key": "rejected"}),
+    ]  # fmt: skip
+
+
+def _dependency(revision: int) -> Dependency:
+    return Dependency(
+        "acme", "checkout", "payments", "trace", revision, time_us(revision), time_us(0), time_us(revision),
+        requests=10 + revision, errors=1, requests_per_minute=5.0, latency_p50_ms=None, latency_p95_ms=20.5,
+    )  # fmt: skip
+
+
+def _baseline() -> BaselineSnapshot:
+    return BaselineSnapshot(
+        tenant_id="acme", service="payments", signal="lines", revision=1, as_of=time_us(60), detector="level",
+        status="ready", learns_since=time_us(0), window_seconds=60, windows=60, windows_missing=0,
+        cautious_until=None, hours_known=1, baseline=510.0, band_low=300.0, band_high=800.0, alarms=0.0,
+        state_version=1, state="",
+    )  # fmt: skip
+
+
+def _metric_window(minute: int) -> MetricWindow:
+    return MetricWindow(
+        tenant_id="acme", service="payments", series_id="cpu", window_start=time_us(minute),
+        window_end=time_us(minute + 1), revision=0, instance="pod-1", metric_type="cpu", statistic="value",
+        labels="{}", unit="1", points=2, value=0.5, min=0.4, max=0.6, baseline=None, band_low=None,
+        band_high=None, score=0.0, label="learning",
+        ledger=f'{{"{time_us(minute) // 1_000_000}":[2,1],"{time_us(minute + 1) // 1_000_000}":[1,0]}}',
+    )  # fmt: skip
+
+
+def _metric_ledger(minute: int) -> LedgerEntry:
+    return LedgerEntry("acme", time_us(minute), 4 if minute else 3, 0, 0, source="metrics")
+
+
+def _metric_dead_letter() -> DeadLetter:
+    return DeadLetter("d9", "acme", "parse_metrics", "not_json", "", "{", 1, time_us(3), 1)

@@ -1,0 +1,161 @@
+"""A walk over the graph of the job: what waits for what, and that nothing slow stands before a page."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import apache_beam as beam
+import pytest
+from apache_beam.runners.direct.direct_runner import BundleBasedDirectRunner
+from apache_beam.transforms.timeutil import TimeDomain
+from apache_beam.transforms.userstate import get_dofn_specs
+
+from pipeline.main import build_job
+from pipeline.options import parse_options
+
+EVERYTHING = [
+    *("--input_subscription", "projects/acme-prod/subscriptions/logs"),
+    *("--metrics_subscription", "projects/acme-prod/subscriptions/metrics"),
+    *("--anomaly_topic", "projects/acme-prod/topics/anomalies"),
+    *("--commands", "acme=projects/acme-prod/subscriptions/acme-commands"),
+    *("--commands", "globex=projects/acme-prod/subscriptions/globex-commands"),
+]
+SLOW = {"ReadMetrics", "ReadCommands", "CorrelateAnomalies", "AnalyzeWithGemini"}
+"""What no page may wait for."""
+
+
+class Graph:
+    """Steps that do something, and what each is fed by."""
+
+    def __init__(self, pipeline: beam.Pipeline) -> None:
+        self.steps: list[Any] = []
+        self.maker: dict[Any, Any] = {}  # of a collection
+
+        class Walk(beam.pipeline.PipelineVisitor):
+            def visit_transform(_, node: Any) -> None:  # noqa: N805
+                self.steps.append(node)
+                self.maker |= dict.fromkeys(node.outputs.values(), node)
+
+        pipeline.visit(Walk())
+
+    def step(self, ending: str) -> Any:
+        """The one step whose label ends so."""
+        (found,) = [node for node in self.steps if node.full_label.endswith(ending)]
+        return found
+
+    def before(self, node: Any) -> list[Any]:
+        """`node` and all steps that feed it, by side inputs as well."""
+        found: dict[str, Any] = {}
+        waiting = [node]
+        while waiting:
+            node = waiting.pop()
+            if node.full_label in found:
+                continue
+            found[node.full_label] = node
+            inputs = [*node.inputs, *(given.pvalue for given in node.side_inputs)]
+            waiting += [self.maker[value] for value in inputs if value in self.maker]
+        return list(found.values())
+
+    def after(self, node: Any) -> list[Any]:
+        """All steps that `node` feeds."""
+        return [step for step in self.steps if step is not node and node in self.before(step)]
+
+    def sources(self, node: Any) -> set[str]:
+        """First parts of the labels of all that feeds `node`."""
+        return {step.full_label.split("/")[0] for step in self.before(node)}
+
+
+def waits_for_event_time(node: Any) -> bool:
+    """Whether the step holds elements back until a watermark has passed."""
+    if isinstance(node.transform, beam.GroupByKey):
+        return True
+    return TimeDomain.WATERMARK in timers_of(node).values()
+
+
+def timers_of(node: Any) -> dict[str, str]:
+    if not isinstance(node.transform, beam.ParDo):
+        return {}
+    _, timers = get_dofn_specs(node.transform.fn)
+    return {timer.name.removeprefix("ts-"): timer.time_domain for timer in timers}
+
+
+@pytest.fixture(params=["alerts", "alerts-{tenant}"])
+def graph(request: pytest.FixtureRequest, tmp_path: Any) -> Graph:
+    """The whole job over streams: with one topic, and with one a tenant."""
+    (tmp_path / "past.ndjson").touch()
+    settings, options = parse_options(
+        [
+            *EVERYTHING,
+            *("--alert_topic", f"projects/acme-prod/topics/{request.param}"),
+            *("--alert_events", str(tmp_path / "past.ndjson")),
+        ]
+    )
+    pipeline = beam.Pipeline(runner=BundleBasedDirectRunner(), options=options)
+    build_job(pipeline, settings)
+    return Graph(pipeline)
+
+
+def test_logs_and_metrics_meet_in_alerts_and_incidents_only(graph: Graph) -> None:
+    """Until ManageAlerts no step of one path is fed by the other, but for incidents, which wait for both."""
+    meeting = [graph.step("AllAnomalies"), graph.step("CorrelateAnomalies/Together")]
+    late = {step.full_label for first in meeting for step in (first, *graph.after(first))}
+    fed_by = {
+        frozenset(graph.sources(step) & {"ReadLogs", "ReadMetrics"})
+        for step in graph.steps
+        if step.full_label not in late
+    }
+    assert fed_by == {frozenset(), frozenset({"ReadLogs"}), frozenset({"ReadMetrics"})}
+
+
+def test_a_flatten_is_all_that_stands_between_anomalies_and_alerts(graph: Graph) -> None:
+    """Each anomaly is on its way to its alert with no step that waits, since it was found."""
+    taking = graph.step("CombineBundle")
+    meeting = graph.step("AllAnomalies")
+    between = [step for step in graph.before(taking) if step in graph.after(meeting)]
+    assert between
+    assert not [step.full_label for step in between if waits_for_event_time(step)]
+
+
+def test_nothing_slow_stands_before_a_page(graph: Graph) -> None:
+    """Walking back from what opens alerts along its anomalies: whatever waits, waits for one source."""
+    waiting = [step for step in graph.before(graph.step("CombineBundle")) if waits_for_event_time(step)]
+    fed_by = {frozenset(graph.sources(step) & {"ReadLogs", *SLOW}) for step in waiting}
+    assert fed_by == {frozenset({"ReadLogs"}), frozenset({"ReadMetrics"})}
+
+
+def test_what_opens_alerts_waits_for_nothing_itself(graph: Graph) -> None:
+    """From the anomalies to `opened` only the wall clock is waited for, and the bounded past once."""
+    manage, taking = graph.step("Manage"), graph.step("CombineBundle")
+    between = [step for step in graph.before(manage) if step in graph.after(taking) and step is not manage]
+    assert not [step.full_label for step in between if waits_for_event_time(step)]
+    # The one timer of event time stands at the end of all time, for a drain.
+    assert {
+        name for name, domain in timers_of(manage).items() if domain == TimeDomain.WATERMARK
+    } == {"alerts_end"}  # fmt: skip
+    for given in manage.side_inputs:
+        assert given.pvalue.is_bounded
+        assert graph.sources(graph.maker[given.pvalue]) & {"ReadLogs", *SLOW} == set()
+
+
+def test_nothing_slow_stands_between_an_alert_and_its_message(graph: Graph) -> None:
+    """Events go to topics and store at once."""
+    after = graph.after(graph.step("Manage"))
+    assert after
+    assert not [step.full_label for step in after if waits_for_event_time(step)]
+
+
+def test_the_walk_knows_what_waits(graph: Graph) -> None:
+    """Windows and ordered steps are seen as steps that wait, and incidents lead to alerts: tests can fail."""
+    waiting = {step.full_label for step in graph.steps if waits_for_event_time(step)}
+    for part in (
+        "SummarizeWindows",
+        "MergeShapes",
+        "WatchServices",
+        "SummarizeMetrics",
+        "CorrelateAnomalies",
+    ):
+        assert any(label.startswith(part) for label in waiting), part
+    incidents = graph.step("CorrelateTenant/Order")
+    assert graph.sources(incidents) >= {"ReadLogs", "ReadMetrics"}
+    assert incidents in graph.before(graph.step("Manage"))
+    assert incidents not in graph.before(graph.step("CombineBundle"))

@@ -1,0 +1,157 @@
+"""The flex template: every option is a parameter, and the API knows every field."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from google.cloud.dataflow_v1beta3 import ContainerSpec, TemplateMetadata
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.options import OptionsError, Settings, parse_options
+from pipeline.template import NOT_PARAMETERS, container_spec, job_arguments, template_metadata
+
+ROOT = Path(__file__).resolve().parent.parent
+IMAGE = f"europe-west1-docker.pkg.dev/p/aiops/aiops-agent@sha256:{'0' * 64}"
+PARAMETERS = {parameter["name"]: parameter for parameter in template_metadata()["parameters"]}
+
+
+def test_every_option_is_a_parameter() -> None:
+    """But those that Dataflow sets itself or that mean this machine; each with help and a group."""
+    assert PARAMETERS.keys() == Settings.model_fields.keys() - NOT_PARAMETERS
+    for parameter in PARAMETERS.values():
+        assert parameter["helpText"].endswith(".")
+        assert parameter["groupName"]
+        assert "Repeat the option" not in parameter["helpText"]
+
+
+def test_the_api_knows_every_field() -> None:
+    """Google's own messages refuse fields, types and modes that they do not have."""
+    metadata = TemplateMetadata.from_json(json.dumps(template_metadata()))
+    assert metadata.streaming
+    assert metadata.supports_exactly_once
+    assert not metadata.supports_at_least_once
+    assert metadata.default_streaming_mode == "EXACTLY_ONCE"
+    spec = ContainerSpec.from_json(json.dumps(container_spec(IMAGE)))
+    assert spec.image == spec.default_environment.sdk_container_image == IMAGE
+    assert spec.default_environment.enable_streaming_engine
+    assert len(spec.metadata.parameters) == len(PARAMETERS)
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_a_default_is_what_its_parameter_allows(name: str) -> None:
+    """The console checks values by regexes and choices: the defaults pass, and compile."""
+    parameter = PARAMETERS[name]
+    default = parameter.get("defaultValue", "")
+    for pattern in parameter.get("regexes", ()):
+        assert not default or re.search(pattern, default)
+    if parameter["paramType"] == "ENUM":
+        assert default in {option["value"] for option in parameter["enumOptions"]}
+
+
+def test_defaults_given_as_parameters_change_nothing() -> None:
+    """The console sends what it shows: a job with every default sent is the job without any."""
+    given = [f"--{name}={parameter.get('defaultValue', '')}" for name, parameter in PARAMETERS.items()]
+    source = ["--input_subscription=projects/my-project/subscriptions/logs"]
+    assert parse_options(job_arguments([*given, *source]))[0] == parse_options(source)[0]
+
+
+@given(st.lists(st.text(min_size=1).filter(lambda text: "\x00" not in text), min_size=1))
+def test_a_list_comes_back_from_json(items: list[str]) -> None:
+    """Whatever stands in the items of a list, commas and quotes too."""
+    found = job_arguments([f"--redact_patterns={json.dumps(items)}"])
+    assert found == [f"--redact_patterns={item}" for item in items]
+
+
+@pytest.mark.parametrize(
+    ("argument", "expected"),
+    [
+        ("--services=cart, checkout", ["--services=cart,checkout"]),
+        ("--commands=a=projects/p/subscriptions/a,b=projects/p/subscriptions/b",
+         ["--commands=a=projects/p/subscriptions/a", "--commands=b=projects/p/subscriptions/b"]),
+        ("--redact_patterns=customer=CU-[0-9]{8,9}", ["--redact_patterns=customer=CU-[0-9]{8,9}"]),
+        ("--redact_patterns=[0-9]{3}", ["--redact_patterns=[0-9]{3}"]),
+        ("--input=[ab].ndjson", ["--input=[ab].ndjson"]),
+        ("--tenant=", []),
+        ("--services=", []),
+        ("--tenant=a,b", ["--tenant=a,b"]),
+        ("--max_num_workers=3", ["--max_num_workers=3"]),
+        ("--streaming", ["--streaming"]),
+    ],
+)  # fmt: skip
+def test_parameters_become_arguments(argument: str, expected: list[str]) -> None:
+    """Lists are taken apart, empty parameters left out, Dataflow's own arguments passed on."""
+    assert job_arguments([argument]) == expected
+
+
+def test_a_wrong_parameter_ends_the_launch_with_its_cause() -> None:
+    """The launcher's log says which parameter is wrong, without a traceback."""
+    arguments = ["--input_subscription=logs", "--min_severity=LOUD"]
+    launch = subprocess.run(
+        [sys.executable, str(ROOT / "templates" / "launch.py"), *arguments],
+        capture_output=True, text=True, timeout=120, check=False,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert launch.returncode == 1
+    assert "launch: --input_subscription: must look like projects/P/subscriptions/S" in launch.stderr
+    assert "Traceback" not in launch.stderr
+    with pytest.raises(OptionsError):
+        parse_options(arguments)
+
+
+def test_the_image_installs_what_is_locked() -> None:
+    """The image's lock pins Beam's version of the base image, and every version of the developers' lock."""
+    own, all_of_them = (
+        dict(re.findall(r"^([\w.-]+)(?:\[.*?\])?==([^\s;]+)", (ROOT / path).read_text(), re.MULTILINE))
+        for path in ("templates/requirements.lock", "requirements.lock")
+    )
+    assert own.items() <= all_of_them.items()
+    assert "pytest" not in own
+    dockerfile = (ROOT / "templates" / "Dockerfile").read_text()
+    assert f"apache/beam_python3.11_sdk:{own['apache-beam']}\n" in dockerfile
+    assert "--require-hashes" in dockerfile
+    assert "pip check" in dockerfile
+
+
+def _build(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = ["bash", str(ROOT / "templates" / "build.sh"), *arguments]
+    environment = {"PYTHON": sys.executable, "PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT)}
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=environment)
+
+
+def test_the_build_says_what_it_would_do() -> None:
+    """A dry run prints the commands: the build with pinned images, and the copy of the template."""
+    done = _build(
+        *("--project", "my-project", "--region", "europe-west1", "--repository", "aiops"),
+        *("--template", "gs://bucket/aiops.json", "--dry-run"),
+    )
+    assert done.returncode == 0, done.stderr
+    build, copy = (shlex.split(line) for line in done.stdout.splitlines())
+    assert build[:4] == ["gcloud", "builds", "submit", "."]
+    assert (
+        "_LAUNCHER_IMAGE=gcr.io/dataflow-templates-base/python311-template-launcher-base@sha256:" in build[-1]
+    )
+    assert copy[:3] == ["gcloud", "storage", "cp"]
+    assert copy[4] == "gs://bucket/aiops.json"
+
+
+@pytest.mark.parametrize("arguments", [[], ["--project"], ["--project", "p"], ["--nonsense"]])
+def test_the_build_asks_for_what_is_missing(arguments: list[str]) -> None:
+    """Without all four names nothing is built, and the usage is shown."""
+    done = _build(*arguments)
+    assert done.returncode == 2
+    assert "templates/build.sh --project P" in done.stderr
+
+
+@pytest.mark.skipif(not shutil.which("shellcheck"), reason="shellcheck is not installed")
+def test_the_build_script_is_clean() -> None:
+    """Shellcheck finds nothing."""
+    subprocess.run(["shellcheck", str(ROOT / "templates" / "build.sh")], check=True)
