@@ -120,11 +120,12 @@ class GeminiClient:
                 return known
         if not self.breaker.allows():
             return Reply(failed="breaker_open", attempts=0)
-        deadline = begun + self._settings.total_seconds
         if not self._slots.acquire(timeout=self._settings.total_seconds):
             self.breaker.abandon()
             return Reply(failed="timeout", attempts=0)
         try:
+            # Waiting for others to be answered is not held against this question.
+            deadline = self._wall.monotonic() + self._settings.total_seconds
             reply = self._try(system, text, schema, deadline)
         finally:
             self._slots.release()
