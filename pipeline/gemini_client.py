@@ -101,6 +101,7 @@ class GeminiClient:
         self.breaker = Breaker(settings.breaker_failures, settings.breaker_seconds, self._wall.monotonic)
         self._answers: OrderedDict[bytes, Reply] = OrderedDict()
         self._lock = threading.Lock()
+        self._warnings = 0
         self._client: genai.Client | None = None  # made at the first question: credentials may be missing
 
     def has_slot(self) -> bool:
@@ -119,11 +120,12 @@ class GeminiClient:
                 return known
         if not self.breaker.allows():
             return Reply(failed="breaker_open", attempts=0)
-        deadline = begun + self._settings.total_seconds
         if not self._slots.acquire(timeout=self._settings.total_seconds):
             self.breaker.abandon()
             return Reply(failed="timeout", attempts=0)
         try:
+            # Waiting for others to be answered is not held against this question.
+            deadline = self._wall.monotonic() + self._settings.total_seconds
             reply = self._try(system, text, schema, deadline)
         finally:
             self._slots.release()
@@ -153,6 +155,13 @@ class GeminiClient:
             self._wall.sleep(wait)
         raise AssertionError("attempts is at least 1")
 
+    def _warn(self, said: str) -> None:
+        with self._lock:
+            self._warnings += 1
+            number = self._warnings
+        if number & (number - 1) == 0:  # 1, 2, 4, …: a day of a broken server is no flood of lines
+            _LOGGER.warning("%s (%d warnings of Gemini so far)", said, number)
+
     def _connected(self) -> genai.Client:
         with self._lock:
             if self._client is None:
@@ -178,17 +187,16 @@ class GeminiClient:
                 model=self._settings.model, contents=text, config=config
             )
         except errors.APIError as error:
-            _LOGGER.warning("Gemini answered with HTTP %s %s.", error.code, error.status)
+            self._warn(f"Gemini answered with HTTP {error.code} {error.status}.")
             return Reply(failed=_reason_of_status(error.code)), _retry_after(error, self._wall.now())
         except httpx.TimeoutException:
             return Reply(failed="timeout"), None
         except (httpx.HTTPError, OSError):
             return Reply(failed="connection"), None
         except GoogleAuthError as error:
-            _LOGGER.warning(
-                "No credentials or no project for Gemini (%s): gcloud auth application-default login, or "
-                "--gemini_project.",
-                type(error).__name__,
+            self._warn(
+                f"No credentials or no project for Gemini ({type(error).__name__}): "
+                "gcloud auth application-default login, or --gemini_project."
             )
             return Reply(failed="permission_denied"), None
         except (ValueError, TypeError, AttributeError):  # the body of a 200 is not what the API promises

@@ -293,3 +293,49 @@ def test_a_wrong_price_file_is_refused_with_the_entry_and_the_mend(entries: obje
     """An operator finds the line."""
     with pytest.raises(ValueError, match=said):
         read_prices(entries)
+
+
+# ------------------------------------------------------------------------------- whatever comes
+
+_TEXT = st.text(max_size=30)
+_CLAIM = st.fixed_dictionaries(
+    {
+        "metric": st.sampled_from(["lines", "pattern_count", "usual_lines", "pattern_age_minutes", "x", ""]),
+        "window": st.sampled_from(["w1", "w2", "w0", ""]),
+        "value": st.one_of(st.integers(-(2**60), 2**60), st.floats(allow_nan=False, allow_infinity=False)),
+        "pattern": st.sampled_from(["p1", "p2", "p9", ""]),
+    }
+)
+_FINDING = st.fixed_dictionaries(
+    {
+        "anomaly_type": st.one_of(st.sampled_from(["error_spike", "silence", "new_pattern"]), _TEXT),
+        "severity": _TEXT,
+        "service": st.one_of(st.just("payment"), _TEXT),
+        "window": st.sampled_from(["w1", "w2", "w3"]),
+        "description": _TEXT,
+        "confidence": st.floats(allow_nan=False, allow_infinity=False),
+        "recommended_actions": st.lists(_TEXT, max_size=3),
+        "analysis": _TEXT,
+        "pattern_ids": st.lists(st.sampled_from(["p1", "p2", "p7"]), max_size=3),
+        "claims": st.lists(_CLAIM, max_size=3),
+    }
+)
+
+
+@given(st.lists(_FINDING, max_size=25))
+def test_whatever_a_model_answers_nothing_is_raised_or_lost_and_nothing_false_is_an_anomaly(
+    findings: list[dict[str, object]],
+) -> None:
+    """Each window has its row, each finding at most one outcome, each anomaly the window's numbers."""
+    batch = [selected(0), selected(1)]
+    model = ScriptedModel(answer(*findings))
+    found = list(Analyst(PLENTY, model).analyze(TenantMemory(), batch, NOW_US))
+    assert [row.outcome for row in rows(found)] == ["answered", "answered"]
+    assert len(anomalies(found)) + len(hypotheses(found)) <= min(len(findings), 20)
+    for anomaly in anomalies(found):
+        assert (anomaly.service, anomaly.detector) == ("payment", "gemini")
+        assert anomaly.anomaly_severity in {"low", "medium"}
+        assert 0 <= anomaly.confidence_score <= 0.9
+        assert {evidence.count for evidence in anomaly.evidence} <= {12, 20}
+    for row in rows(found, "batch"):
+        assert 0 <= row.verified_claims <= row.claims
