@@ -73,10 +73,10 @@ def test_anomalies_of_gemini_stand_beside_those_of_rules(told: tuple[Path, list[
     )
     assert {row["outcome"] for row in outcomes} == {"answered", "cached", "skipped"}
     assert lines_of(store, "anomalies", "detector <> 'gemini'") == lines_of(plain, "anomalies")
-    trust = rows(store, "SELECT sum(claims) AS n, min(verified_share) AS share FROM gemini_trust")[0]
+    trust = rows(store, "SELECT sum(claims) AS n, min(verified_claim_share) AS share FROM gemini_cost")[0]
     assert trust["n"] > 0
     assert trust["share"] == 1
-    spent = rows(store, "SELECT sum(requests) AS requests, sum(cost_usd) AS usd FROM gemini_spending")[0]
+    spent = rows(store, "SELECT sum(requests) AS requests, sum(cost_usd) AS usd FROM gemini_cost")[0]
     assert spent["requests"] == len(prompts)
     assert spent["usd"] == pytest.approx(len(prompts) * (900 * 0.75 + 150 * 3.75) / 1e6)
 
@@ -154,7 +154,7 @@ def test_wrong_numbers_end_as_hypotheses_and_never_as_alerts(tmp_path: Path, pla
     assert {row["reason"] for row in found} == {"wrong_number"}
     assert {check["holds"] for row in found for check in row["checks"]} == {False}
     assert lines_of(store, "alert_events") == lines_of(plain, "alert_events")
-    assert rows(store, "SELECT max(verified_share) AS share FROM gemini_trust")[0]["share"] == 0
+    assert rows(store, "SELECT max(verified_claim_share) AS share FROM gemini_cost")[0]["share"] == 0
 
 
 def test_the_same_files_and_answers_give_the_same_rows_in_any_order(
