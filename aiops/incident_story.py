@@ -55,6 +55,14 @@ def print_story(
         console.print(Text(f"  {command}"), soft_wrap=True)
 
 
+def print_owner(console: Console, owner: Row | None) -> None:
+    """Who owns the cause, and where to read on, as far as the catalog says."""
+    if owner is not None:
+        tier = f"tier {owner['tier']}" if owner["tier"] else ""
+        facts = (owner["owner"] and f"owner {owner['owner']}", tier, owner["channel"], owner["runbook"])
+        console.print(Text(" · ".join(one_line(fact, 200) for fact in facts if fact), "bold"), soft_wrap=True)
+
+
 def look_further(incident: Row, store: str) -> list[str]:
     """Commands that show more of it, ready to be pasted into a shell."""
     since = (incident["started_at"] - _BEFORE).astimezone(UTC)

@@ -89,6 +89,25 @@ def find_actions(store: DuckDBStore, incidents: Sequence[Row], most: int = 8) ->
     return found
 
 
+def find_owners(store: DuckDBStore, incidents: Sequence[Row]) -> dict[str, Row]:
+    """By incident_id, what the catalog says of the cause's service: owner, tier, channel and runbook.
+
+    It stands in the events of the service's alerts; incidents without any are left out.
+    """
+    rows = store.query(
+        "SELECT tenant_id, service, owner, tier, channel, runbook FROM current_alert_events "
+        "WHERE owner <> '' OR tier <> '' OR channel <> '' OR runbook <> '' "
+        "QUALIFY row_number() OVER (PARTITION BY tenant_id, service ORDER BY occurred_at DESC, event_id) = 1"
+    )
+    known = {(row["tenant_id"], row["service"]): row for row in rows}
+    causes = {
+        incident["incident_id"]: (incident["tenant_id"], incident["root_causes"][0]["service"])
+        for incident in incidents
+        if incident["root_causes"]
+    }
+    return {key: known[cause] for key, cause in causes.items() if cause in known}
+
+
 def _members_to_ask(incident: Row) -> set[str]:
     cause = incident["root_causes"][0]["service"] if incident["root_causes"] else ""
     mine = {member["anomaly_id"] for member in incident["anomalies"] if member["service"] == cause}

@@ -11,9 +11,9 @@ from rich.table import Table
 from rich.text import Text
 
 from aiops.cells import SEVERITY_STYLES, make_table, text_cell, time_cell
-from aiops.incident_story import lasting_words, look_further, print_story
+from aiops.incident_story import lasting_words, look_further, print_owner, print_story
 from aiops.query import Filters, open_store
-from aiops.query_incidents import find_actions, find_incident, find_incidents
+from aiops.query_incidents import find_actions, find_incident, find_incidents, find_owners
 from aiops.show_output import (
     DEFAULT_STORE,
     WIDE,
@@ -114,10 +114,12 @@ def incident(
     with open_store(store) as opened:
         row = _the_one(find_incident(opened, incident_id, tenant), incident_id)
         actions = find_actions(opened, [row])[row["incident_id"]]
+        owner = find_owners(opened, [row]).get(row["incident_id"])
     commands = look_further(row, store)
     if as_json:
-        print_json({**row, "recommended_actions": actions, "commands": commands})
+        print_json({**row, "owner": owner, "recommended_actions": actions, "commands": commands})
         return
+    print_owner(Console(), owner)
     print_story(Console(), row, actions, commands, show_all=show_all)
 
 

@@ -12,6 +12,7 @@ import pytest
 import sample_store as sample
 from hypothesis import given
 from hypothesis import strategies as st
+from sample_alerts import alert_event
 
 from aiops.report.command import write_report
 from aiops.report.gather import gather_report
@@ -54,6 +55,26 @@ def write_incidents(path: Path, *incidents: Any, edges: Any = ()) -> str:
 
 
 # ---------------------------------------------------------------------------------- incidents
+
+
+@pytest.mark.parametrize(
+    ("runbook", "is_linked"), [("https://runbooks.example.com/cart", True), ("javascript:alert(1)", False)]
+)
+def test_the_owner_of_the_cause_and_the_runbook_are_named(
+    tmp_path: Path, runbook: str, *, is_linked: bool
+) -> None:
+    """They stand in the events of its alerts; only an address of the web becomes a link."""
+    path = tmp_path / "owned.duckdb"
+    incident = sample.incident("acme", "cart", 0)
+    cause = incident.root_causes[0].service
+    with DuckDBStore(str(path)) as opened:
+        opened.append(
+            "alert_events",
+            [alert_event(service=cause, owner="team-cart", tier="1", channel="#cart", runbook=runbook)],
+        )
+    shown = item(write_incidents(path, incident), 1)
+    assert "Owner team-cart · tier 1 · #cart" in words(shown)
+    assert (f'href="{runbook}"' in shown) == is_linked
 
 
 def test_the_page_says_first_what_to_begin_with(page: str) -> None:

@@ -12,7 +12,13 @@ from typing import Final
 from markupsafe import escape
 
 from aiops.query import Filters
-from aiops.query_incidents import find_actions, find_dependencies, find_incidents, likely_causes
+from aiops.query_incidents import (
+    find_actions,
+    find_dependencies,
+    find_incidents,
+    find_owners,
+    likely_causes,
+)
 from aiops.report.charts import TimeAxis, make_axis
 from aiops.report.episodes import SEVERITY_RANKS, Episode, fair_share
 from aiops.report.pictures import Picture, draw_incident
@@ -40,6 +46,7 @@ class IncidentsData:
 
     rows: list[Row]
     actions: dict[str, list[str]]  # incident_id → what its cause's anomalies recommend
+    owners: dict[str, Row]  # incident_id → what the catalog says of its cause
     total: int
     active: int  # of the total, those that are not closed
     edges: list[Row]
@@ -85,6 +92,7 @@ class IncidentView:
     unreached: list[tuple[str, str]]  # service outside the chain of effects, why it belongs
     likely: int  # so many of its candidates for the cause are worth reading about
     actions: list[str]
+    owner: Row | None  # of its cause, as the catalog says
 
     @property
     def is_active(self) -> bool:
@@ -105,6 +113,7 @@ def gather_incidents(store: DuckDBStore, tenant: str | None, start: datetime | N
     return IncidentsData(
         rows=rows,
         actions=find_actions(store, rows),
+        owners=find_owners(store, rows),
         total=len(every),
         active=sum(row["status"] != "closed" for row in every),
         edges=find_dependencies(store, filters),
@@ -219,6 +228,7 @@ def _view(
         unreached=_unreached(row, members),
         likely=likely_causes(row),
         actions=data.actions[row["incident_id"]],
+        owner=data.owners.get(row["incident_id"]),
     )
 
 
