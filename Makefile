@@ -4,6 +4,8 @@ PYTHON ?= $(firstword $(foreach v,python3 python3.13 python3.12 python3.11,\
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# One more than there are cores: some tests wait for servers.
+WORKERS = $(shell $(BIN)/python -c "import os; print((os.cpu_count() or 1) + 1)")
 CLOUD_STAMP := $(VENV)/.installed-cloud
 
 .DEFAULT_GOAL := help
@@ -26,10 +28,10 @@ demo: $(STAMP)  ## Simulate a small shop, run the job over it, show anomalies an
 	@$(BIN)/aiops demo
 
 test: $(STAMP)  ## Run all tests
-	@$(BIN)/python -m pytest tests -n auto --dist loadfile
+	@$(BIN)/python -m pytest tests -n $(WORKERS) --dist worksteal
 
 test-fast: $(STAMP)  ## Run the tests that take no time
-	@$(BIN)/python -m pytest tests -m "not slow" -n auto --dist loadfile
+	@$(BIN)/python -m pytest tests -m "not slow" -n $(WORKERS) --dist worksteal
 
 CLOUD_TESTS := test_cloud_views test_views test_table_layout test_template test_launch test_terraform test_update
 
