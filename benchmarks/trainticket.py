@@ -59,7 +59,7 @@ def run_job(folder: Path, sources: list[str], store: Path, minutes: int) -> None
     inputs: dict[str, list[str]] = {}
     for source in sources:
         inputs.setdefault(SOURCES[source], []).append(str(folder / f"{source}.ndjson.gz"))
-    files = [text for option, paths in inputs.items() for text in (option, ",".join(paths))]
+    files = [text for option, paths in inputs.items() for text in (option, *paths)]
     run([*files, "--tenant", TENANT, "--store", str(store), "--correlation_minutes", str(minutes)])
 
 
