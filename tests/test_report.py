@@ -20,11 +20,11 @@ from typer.testing import CliRunner
 from aiops.figures import compact, figure, milliseconds
 from aiops.report import charts
 from aiops.report.command import report, write_report
-from aiops.report.episodes import SEVERITY_RANKS, fair_share, gather_episodes
+from aiops.report.episodes import fair_share, gather_episodes
 from aiops.report.gather import MOST_EPISODES, gather_report
 from aiops.report.page import _embedded_json
 from pipeline.duckdb_store import DuckDBStore, StoreError
-from transforms.elements import LedgerEntry
+from transforms.elements import SEVERITY_RANKS, LedgerEntry
 
 START = datetime(2026, 1, 1, 10, tzinfo=UTC)
 

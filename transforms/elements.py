@@ -42,6 +42,8 @@ ERROR: Final = SEVERITY_NUMBERS["ERROR"]
 
 AnomalySeverity = Literal["low", "medium", "high", "critical"]
 ANOMALY_SEVERITIES: Final[tuple[AnomalySeverity, ...]] = ("low", "medium", "high", "critical")
+SEVERITY_RANKS: Final[dict[str, int]] = {name: rank for rank, name in enumerate(ANOMALY_SEVERITIES)}
+"""0 for low to 3 for critical."""
 
 AnomalyType = Literal[
     "error_spike",

@@ -28,7 +28,7 @@ from aiops.show_output import (
 from aiops.text import one_line
 from transforms.alert.view import AlertView
 from transforms.alert_elements import AlertStatus
-from transforms.elements import ANOMALY_SEVERITIES, MICROSECONDS
+from transforms.elements import ANOMALY_SEVERITIES, MICROSECONDS, SEVERITY_RANKS
 
 app = typer.Typer(name="alerts", no_args_is_help=True, rich_markup_mode=None)
 
@@ -66,7 +66,7 @@ def list_alerts(
         and service in (None, view.service)
         and owner in (None, view.last.owner)
         and status in (None, view.status)
-        and (severity is None or _rank(view.severity) >= _rank(severity))
+        and (severity is None or SEVERITY_RANKS[view.severity] >= SEVERITY_RANKS[severity])
     ]
     if since is not None and views:
         newest = datetime.fromtimestamp(max(view.updated_at for view in views) / MICROSECONDS, UTC)
@@ -91,10 +91,6 @@ def list_alerts(
 
 def _is_current(view: AlertView, clock_us: int) -> bool:
     return view.is_active and not (view.is_silence and (view.last.silenced_until or 0) <= clock_us)
-
-
-def _rank(severity: str) -> int:
-    return ANOMALY_SEVERITIES.index(severity)
 
 
 def _refuse_unknown(option: str, value: str | None, known: tuple[str, ...]) -> None:

@@ -9,9 +9,8 @@ from itertools import zip_longest
 from typing import Final, TypeVar
 
 from pipeline.duckdb_store import Row
-from transforms.elements import ANOMALY_SEVERITIES
+from transforms.elements import SEVERITY_RANKS
 
-SEVERITY_RANKS: Final[dict[str, int]] = {name: rank for rank, name in enumerate(ANOMALY_SEVERITIES)}
 LONGEST_PAUSE: Final = timedelta(minutes=5)
 """Windows without an anomaly that an episode may have in between, as a time."""
 

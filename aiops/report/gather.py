@@ -18,17 +18,11 @@ from aiops.query import (
     sum_ledger,
 )
 from aiops.report.charts import TimeAxis, make_axis
-from aiops.report.episodes import (
-    EPISODE_COLUMNS,
-    LOOK_BACK,
-    SEVERITY_RANKS,
-    Episode,
-    fair_share,
-    gather_episodes,
-)
+from aiops.report.episodes import EPISODE_COLUMNS, LOOK_BACK, Episode, fair_share, gather_episodes
 from aiops.report.incidents import IncidentsData, gather_incidents
 from aiops.report.signals import ChartSpan, ServiceSeries, find_series
 from pipeline.duckdb_store import DuckDBStore, Row
+from transforms.elements import SEVERITY_RANKS
 
 MOST_EPISODES: Final = 150
 OPEN_EPISODES: Final = 12

@@ -20,11 +20,12 @@ from aiops.query_incidents import (
     likely_causes,
 )
 from aiops.report.charts import TimeAxis, make_axis
-from aiops.report.episodes import SEVERITY_RANKS, Episode, fair_share
+from aiops.report.episodes import Episode, fair_share
 from aiops.report.pictures import Picture, draw_incident
 from aiops.report.stretches import Spell, Wash, ranks_by_bucket, wash_stretches
 from aiops.text import visible_text
 from pipeline.duckdb_store import DuckDBStore, Row
+from transforms.elements import SEVERITY_RANKS
 
 MOST_INCIDENTS: Final = 40
 OPEN_INCIDENTS: Final = 6

@@ -8,10 +8,10 @@ from datetime import datetime
 from typing import Final
 
 from aiops.figures import compact, milliseconds
-from aiops.report.episodes import SEVERITY_RANKS
 from aiops.report.layers import NODE_HEIGHT, NODE_WIDTH, Edge, lay_out
 from aiops.text import one_line
 from pipeline.duckdb_store import Row
+from transforms.elements import SEVERITY_RANKS
 
 MOST_SERVICES: Final = 40
 MOST_CALLS: Final = 150

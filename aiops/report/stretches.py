@@ -9,7 +9,8 @@ from itertools import groupby
 from typing import Final
 
 from aiops.report.charts import TimeAxis
-from aiops.report.episodes import SEVERITY_RANKS, Episode
+from aiops.report.episodes import Episode
+from transforms.elements import SEVERITY_RANKS
 
 SEVERITY_NAMES: Final = {rank: name for name, rank in SEVERITY_RANKS.items()}
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from aiops.report.episodes import SEVERITY_RANKS
 from aiops.report.incidents import IncidentsData
 from aiops.report.pictures import Illness, Picture, draw_topology, fits_picture, services_of
 from pipeline.duckdb_store import Row
+from transforms.elements import SEVERITY_RANKS
 
 MOST_TOPOLOGIES: Final = 12
 MOST_LISTED: Final = 60

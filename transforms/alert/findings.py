@@ -9,9 +9,9 @@ import msgspec
 from transforms.alert.book import MOST_IDS, AlertState, FindingState
 from transforms.alert.catalog import weigh
 from transforms.alert.symptoms import MOST_PATTERNS, Symptom
-from transforms.alert.turn import SEVERITY_RANKS, Turn, is_worse
+from transforms.alert.turn import Turn, is_worse
 from transforms.alert_elements import AlertFinding
-from transforms.elements import MICROSECONDS, AnomalySeverity
+from transforms.elements import MICROSECONDS, SEVERITY_RANKS, AnomalySeverity
 
 _MOST_LISTED: Final = 20
 _MINUTE_US: Final = 60 * MICROSECONDS

@@ -21,9 +21,9 @@ from transforms.alert.notify_policy import (
     Step,
     channels_of,
     matches,
-    severity_rank,
 )
 from transforms.alert.situation import Situation
+from transforms.alert.turn import is_worse
 from transforms.alert_elements import AlertAction, AlertCommand
 from transforms.elements import AnomalySeverity, content_id
 
@@ -179,7 +179,7 @@ def _kind_of(
         if target.step > 0:
             return "escalated"
         return "opened" if told is None else "reopened"
-    if severity_rank(event.severity) > severity_rank(told.severity):
+    if is_worse(event.severity, told.severity):
         return "worse"
     if is_acknowledged and not told.acknowledged and traits.takes_acknowledged:
         return "acknowledged"

@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from transforms.alert_elements import AlertEvent
-from transforms.elements import ANOMALY_SEVERITIES, AnomalySeverity
+from transforms.elements import AnomalySeverity
 from transforms.globs import glob_matches
 
 DAY_MINUTES: Final = 24 * 60
@@ -117,11 +117,6 @@ def channels_of(step: Step, event: AlertEvent, policy: Policy) -> list[str]:
         chosen = (event.channel if event.channel in policy.channels else other) if bar else catalog
         found[chosen] = None
     return list(found)
-
-
-def severity_rank(severity: AnomalySeverity) -> int:
-    """0 for low to 3 for critical."""
-    return ANOMALY_SEVERITIES.index(severity)
 
 
 def _one_of(globs: tuple[str, ...], name: str) -> bool:

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Final
 
 from transforms.alert.book import MOST_IDS, AlertBook, AlertState, Silence
 from transforms.alert.catalog import EMPTY_CATALOG, ServiceCatalog
 from transforms.alert.settings import AlertSettings
 from transforms.alert_elements import SYSTEM_ACTOR, AlertEvent, AlertEventType, AlertStatus
-from transforms.elements import ANOMALY_SEVERITIES, AnomalySeverity, content_id
-
-SEVERITY_RANKS: Final[dict[str, int]] = {name: rank for rank, name in enumerate(ANOMALY_SEVERITIES)}
+from transforms.elements import SEVERITY_RANKS, AnomalySeverity, content_id
 
 
 def is_worse(severity: AnomalySeverity, other: AnomalySeverity) -> bool:

@@ -19,7 +19,7 @@ from transforms.analyze.cleaning import (
 )
 from transforms.analyze.prompt import Prompt
 from transforms.elements import (
-    ANOMALY_SEVERITIES,
+    SEVERITY_RANKS,
     Anomaly,
     AnomalyMetric,
     AnomalySeverity,
@@ -158,12 +158,8 @@ def make_hypothesis(checked: Checked, prompt: Prompt, request_id: str, place: in
 
 def agreeing(window: WindowEvidence) -> list[FindingEvidence]:
     """What rules or learned detectors found in the window, from medium on."""
-    least = ANOMALY_SEVERITIES.index("medium")
-    return [found for found in window.findings if _rank(found.severity) >= least]
-
-
-def _rank(severity: str) -> int:
-    return ANOMALY_SEVERITIES.index(severity) if severity in ANOMALY_SEVERITIES else 0
+    least = SEVERITY_RANKS["medium"]
+    return [found for found in window.findings if SEVERITY_RANKS.get(found.severity, 0) >= least]
 
 
 def _severity(

@@ -16,7 +16,7 @@ from transforms.correlate.state import (
     TenantMemory,
 )
 from transforms.correlate.symptoms import add_symptom, named_services
-from transforms.elements import ANOMALY_SEVERITIES, Anomaly, AnomalySeverity, content_id
+from transforms.elements import ANOMALY_SEVERITIES, SEVERITY_RANKS, Anomaly, AnomalySeverity, content_id
 from transforms.fingerprints import fingerprint_of
 from transforms.incident_elements import IncidentAnomaly
 
@@ -80,7 +80,7 @@ def add_members(
 
 def _count_unlisted(incident: IncidentState, anomaly: Anomaly) -> None:
     name = anomaly.service if anomaly.service in incident.symptoms else ""
-    rank = ANOMALY_SEVERITIES.index(anomaly.anomaly_severity)
+    rank = SEVERITY_RANKS[anomaly.anomaly_severity]
     incident.unlisted[name] = max(rank, incident.unlisted.get(name, 0))
 
 
@@ -129,7 +129,7 @@ def withdraw_member(incident: IncidentState, anomaly_id: str) -> None:
 def _severity_of(incident: IncidentState) -> AnomalySeverity:
     ranks = dict(incident.unlisted)
     for member in incident.members:
-        rank = ANOMALY_SEVERITIES.index(member.severity)
+        rank = SEVERITY_RANKS[member.severity]
         ranks[member.service] = max(rank, ranks.get(member.service, 0))
     loud = sum(rank > 0 for rank in ranks.values())
     rank = max(ranks.values(), default=0) + (loud >= MANY_SERVICES)

@@ -18,7 +18,8 @@ from transforms.correlate.fronts import find_fronts
 from transforms.correlate.settings import HOUR_US, MINUTE_US, ConfiguredDependency
 from transforms.elements import RequestStats
 from transforms.incident_elements import Dependency, DependencySource
-from transforms.sketches import latency_quantiles_us, merge_sum
+from transforms.request_stats import add_stats
+from transforms.sketches import latency_quantiles_us
 
 MAX_EDGES: Final = 5_000
 """Of one tenant. Names of callers come from logs, so that anybody may make them up: see `expire`."""
@@ -146,14 +147,6 @@ def _add_calls(edge: Edge, stats: RequestStats, start_us: int) -> None:
         edge.slots = kept
     slot.windows += 1
     add_stats(slot.stats, stats)
-
-
-def add_stats(into: RequestStats, other: RequestStats) -> None:
-    """Add `other` to `into`, in place; `other` may belong to a summary and stays as it is."""
-    into.count += other.count
-    into.errors += other.errors
-    into.latency_sum_us += other.latency_sum_us
-    merge_sum(into.latency_bins, other.latency_bins)
 
 
 def expire(topology: Topology, services: Collection[str], now_us: int, unused_us: int) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from transforms.elements import ERROR, WARNING, LineKind, PatternStats, RequestStats, WindowSummary
+from transforms.request_stats import add_stats
 from transforms.revisions import MAX_PATTERN_REVISIONS, MAX_REVISIONS, count_revision
 from transforms.sketches import latency_bin, merge_sum
 
@@ -78,7 +79,4 @@ def add_requests(into: dict[str, RequestStats], name: str, other: RequestStats) 
     if stats is None:
         into[name] = RequestStats(other.count, other.errors, other.latency_sum_us, dict(other.latency_bins))
         return
-    stats.count += other.count
-    stats.errors += other.errors
-    stats.latency_sum_us += other.latency_sum_us
-    merge_sum(stats.latency_bins, other.latency_bins)
+    add_stats(stats, other)
