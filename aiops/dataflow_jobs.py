@@ -26,7 +26,7 @@ from google.auth.credentials import AnonymousCredentials
 from google.auth.exceptions import GoogleAuthError
 from google.cloud import dataflow_v1beta3 as dataflow
 
-from pipeline.options import Settings
+from pipeline.settings import Settings
 from pipeline.template import NOT_PARAMETERS
 
 TIMEOUT_SECONDS: Final = 60

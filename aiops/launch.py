@@ -49,7 +49,8 @@ def start(
     import re
 
     from aiops.dataflow_jobs import Workers, job_parameters, start_job
-    from pipeline.options import OptionsError, parse_options
+    from pipeline.options import parse_options
+    from pipeline.settings import OptionsError
 
     if not re.fullmatch(_NAME, name):
         raise typer.BadParameter("use a-z, 0-9 and -, beginning with a letter", param_hint="NAME")

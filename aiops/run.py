@@ -22,8 +22,9 @@ from pipeline.alert_files import AlertFileError
 from pipeline.catalog_source import CatalogError
 from pipeline.main import run_job
 from pipeline.operator_files import FileUnreadableError
-from pipeline.options import OptionsError, Settings, make_parser, parse_options
+from pipeline.options import make_parser, parse_options
 from pipeline.prices_source import PricesError
+from pipeline.settings import OptionsError, Settings
 from pipeline.snapshot_files import SnapshotFileError
 from pipeline.sources import READ_PROGRESS, STDIN, InputError
 from pipeline.store import StoreError

@@ -11,7 +11,7 @@ from rich.text import Text
 from aiops.cells import SEVERITY_STYLES
 from aiops.text import one_line
 from pipeline.duckdb_store import DuckDBStore, Row
-from pipeline.options import Settings
+from pipeline.settings import Settings
 from pipeline.sources import READ_PROGRESS
 
 _WRITTEN: Final = "written_at >= make_timestamptz($since)"

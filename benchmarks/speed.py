@@ -229,8 +229,8 @@ RUNS: dict[str, Callable[[Path], Callable[[], int]]] = {
 
 def stages() -> list[tuple[str, Callable[[Any], Any]]]:
     """The hot path as the DoFns call it, without Beam."""
-    from pipeline.main import graph_settings
-    from pipeline.options import Settings
+    from pipeline.settings import Settings
+    from pipeline.stage_settings import graph_settings
     from transforms.elements import LogBatch
     from transforms.parse.parser import EntryParser
     from transforms.patterns.shapes import ShapeMiner

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import gc
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 import apache_beam as beam
-from apache_beam.io.filesystem import BeamIOError
-from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.direct.direct_runner import BundleBasedDirectRunner
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
@@ -23,13 +20,9 @@ from google.auth.exceptions import GoogleAuthError
 from pipeline.alert_files import check_event_files
 from pipeline.alert_sinks import TENANT, PublishAlertEvents, PublishAlertEventsPerTenant
 from pipeline.alert_sources import ReadAlertCommands, ReadPastAlerts
-from pipeline.baselines_source import read_baselines
-from pipeline.catalog_source import catalog_dependencies, read_catalog
 from pipeline.duckdb_store import StoreError, acquire_store, release_store
-from pipeline.gemini_client import GeminiSettings
 from pipeline.graph import (
     AlertOutputs,
-    GraphSettings,
     Outputs,
     build_alerts_graph,
     build_analysis_graph,
@@ -37,21 +30,14 @@ from pipeline.graph import (
     build_incidents_graph,
     build_metrics_graph,
 )
-from pipeline.options import OptionsError, Settings, parse_options
-from pipeline.prices_source import read_price_file
+from pipeline.options import parse_options
 from pipeline.rules_source import WatchRules
+from pipeline.settings import Settings
 from pipeline.sinks import MakeRows, PublishAnomalies
 from pipeline.snapshot_files import ReadSnapshots, check_snapshots
 from pipeline.sources import END_TIME_ATTRIBUTE, InputError, ReadLogFiles, ReadLogMessages
+from pipeline.stage_settings import gemini_settings, graph_settings
 from pipeline.store import WriteToStore
-from transforms.alert.settings import AlertSettings
-from transforms.analyze.settings import AnalyzeSettings
-from transforms.correlate.settings import CorrelateSettings
-from transforms.elements import NANOSECONDS, SEVERITY_NUMBERS
-from transforms.metrics.settings import MetricSettings
-from transforms.parse.settings import MeasuredField, ParseSettings
-from transforms.redact.settings import DEMO_MASTER_KEY, OperatorPattern, RedactSettings
-from transforms.summarize.transform import SummarizeSettings
 
 CANCEL_SECONDS: Final = 3
 
@@ -165,116 +151,11 @@ def make_warm_start(settings: Settings) -> beam.PTransform | None:
     return ReadSnapshots(settings.warm_start, settings.window_seconds)
 
 
-def graph_settings(settings: Settings) -> GraphSettings:
-    """What the stages need of the options and of the files that they name.
-
-    Raises OptionsError, or what `read_baselines`, `read_catalog` and `read_price_file` raise.
-    """
-    book, catalog = read_baselines(settings.baselines), read_catalog(settings.catalog)
-    now_ns = int(time.time()) * NANOSECONDS
-    return GraphSettings(
-        parse=ParseSettings(
-            services=frozenset(settings.services),
-            min_severity=SEVERITY_NUMBERS[settings.min_severity],
-            max_payload_bytes=settings.max_line_bytes,
-            received_at_ns=settings.received_at_ns,
-            now_ns=now_ns,
-            trusted_tenant_field=settings.trusted_tenant_field,
-            fields=tuple(MeasuredField(field.name, field.path, field.service) for field in book.fields),
-        ),
-        redact=redact_settings(settings),
-        summarize=SummarizeSettings(settings.window_seconds, drop_copies=settings.deduplicate == "exact"),
-        confidence_floor=settings.confidence_floor,
-        snapshot_minutes=settings.snapshot_minutes,
-        correlate=CorrelateSettings(
-            within_minutes=settings.correlation_minutes, dependencies=catalog_dependencies(catalog)
-        ),
-        baselines=book,
-        alerts=AlertSettings(
-            group_by=settings.group_by,
-            group_wait_seconds=settings.group_wait_seconds,
-            group_interval_seconds=settings.group_interval_seconds,
-            resolve_after_seconds=settings.resolve_after_seconds,
-            reopen_within_seconds=settings.reopen_within_seconds,
-        ),
-        catalog=catalog,
-        analyze=analyze_settings(settings),
-        metrics=MetricSettings(
-            services=frozenset(settings.services),
-            max_payload_bytes=settings.max_line_bytes,
-            received_at_ns=settings.received_at_ns,
-            now_ns=now_ns,
-            trusted_tenant_field=settings.trusted_tenant_field,
-        ),
-    )
-
-
-def analyze_settings(settings: Settings) -> AnalyzeSettings:
-    """What the analysis may do and spend. Raises what `read_price_file` raises."""
-    return AnalyzeSettings(
-        model=settings.gemini_model,
-        batch_size=settings.batch_size,
-        batch_timeout_seconds=settings.batch_timeout_seconds,
-        tokens_per_day=settings.gemini_tokens_per_day,
-        requests_per_day=settings.gemini_requests_per_day,
-        repeat_minutes=settings.gemini_repeat_minutes,
-        confidence_floor=settings.confidence_floor,
-        prices=read_price_file(settings.gemini_prices),
-    )
-
-
-def gemini_settings(settings: Settings) -> GeminiSettings:
-    """Where and how Gemini is asked."""
-    return GeminiSettings(
-        model=settings.gemini_model,
-        project=settings.gemini_project,
-        location=settings.gemini_location,
-        base_url=settings.gemini_base_url,
-        temperature=settings.gemini_temperature,
-        timeout_seconds=settings.gemini_timeout_seconds,
-        total_seconds=2 * settings.gemini_timeout_seconds,
-        concurrency=settings.gemini_concurrency,
-    )
-
-
 def choose_runner(settings: Settings) -> PipelineRunner | str:
     """The engine, chosen here: Beam's own choice for "DirectRunner" depends on what it can download."""
     if settings.runner != "DirectRunner":
         return settings.runner
     return BundleBasedDirectRunner() if settings.is_streaming else FnApiRunner()
-
-
-def redact_settings(settings: Settings) -> RedactSettings:
-    """Key and patterns of redaction. Raises OptionsError."""
-    key = DEMO_MASTER_KEY
-    if settings.redaction_key_file:
-        key = _read_key(settings.redaction_key_file)
-    try:
-        patterns = tuple(OperatorPattern(*_kind_and_pattern(text)) for text in settings.redact_patterns)
-        return RedactSettings(
-            master_key=key, key_version=settings.redaction_key_version, operator_patterns=patterns
-        )
-    except ValueError as error:
-        raise OptionsError(f"--redact_patterns or --redaction_key_file: {error}") from None
-
-
-def _read_key(path: str) -> bytes:
-    try:
-        with FileSystems.open(path) as file:
-            key: bytes = file.read().strip()
-    except (OSError, BeamIOError) as error:
-        cause = getattr(error, "strerror", None) or type(error).__name__
-        raise OptionsError(
-            f"--redaction_key_file {path}: cannot be read ({cause}); check path and permissions"
-        ) from error
-    return key
-
-
-def _kind_and_pattern(text: str) -> tuple[str, str]:
-    kind, separator, pattern = text.partition("=")
-    if not separator:
-        raise OptionsError(f"--redact_patterns {text}: write kind=RE2, e.g. customer=CU-[0-9]{{8}}")
-    return kind, pattern
 
 
 @contextmanager

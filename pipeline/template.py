@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, Literal, get_args, get_origin
 
-from pipeline.options import Settings, option_group
+from pipeline.settings import Settings, option_group
 from transforms.elements import SEVERITY_NUMBERS
 
 NOT_PARAMETERS: Final = frozenset({"runner", "store"})

@@ -7,7 +7,7 @@ import logging
 import sys
 
 from pipeline.main import run
-from pipeline.options import OptionsError
+from pipeline.settings import OptionsError
 from pipeline.template import job_arguments
 
 if __name__ == "__main__":

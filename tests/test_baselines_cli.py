@@ -12,9 +12,10 @@ from typer.testing import CliRunner
 from aiops.baselines import app
 from pipeline.baselines_source import read_baselines
 from pipeline.duckdb_store import DuckDBStore
-from pipeline.main import graph_settings, run
+from pipeline.main import run
 from pipeline.operator_files import FileUnreadableError
 from pipeline.options import parse_options
+from pipeline.stage_settings import graph_settings
 from transforms.detect.baselines.book_loading import BookError, load_book
 
 WIDE = {"COLUMNS": "160"}

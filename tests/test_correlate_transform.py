@@ -19,7 +19,7 @@ from apache_beam.utils.timestamp import Timestamp
 from correlate_bench import make_anomaly, mesh
 
 from pipeline.main import build_job
-from pipeline.options import Settings
+from pipeline.settings import Settings
 from transforms.coders import register_coders
 from transforms.correlate.settings import MINUTE_US
 from transforms.correlate.transform import DEPENDENCIES, INCIDENTS, CorrelateAnomalies

@@ -11,8 +11,9 @@ import pytest
 from apache_beam.pipeline import AppliedPTransform, PipelineVisitor
 
 from pipeline.main import build_job
-from pipeline.options import OptionsError, parse_options
+from pipeline.options import parse_options
 from pipeline.prices_source import PricesError, read_price_file
+from pipeline.settings import OptionsError
 
 
 def job_of(tmp_path: Path, *more: str) -> dict[str, AppliedPTransform]:

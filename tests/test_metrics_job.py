@@ -26,8 +26,10 @@ from aiops.simulate.generator import simulate
 from pipeline import graph
 from pipeline.duckdb_store import DuckDBStore
 from pipeline.graph import build_metrics_graph
-from pipeline.main import graph_settings, run, run_job
-from pipeline.options import Settings, parse_options
+from pipeline.main import run, run_job
+from pipeline.options import parse_options
+from pipeline.settings import Settings
+from pipeline.stage_settings import graph_settings
 from pipeline.tables import TABLES, WRITTEN_AT
 from transforms.elements import PayloadBatch
 from transforms.metrics.transform import SummarizeMetrics

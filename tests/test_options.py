@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from apache_beam.options.pipeline_options import GoogleCloudOptions, StandardOptions
 
-from pipeline.main import redact_settings
-from pipeline.options import OptionsError, Settings, make_parser, parse_options
+from pipeline.options import make_parser, parse_options
+from pipeline.settings import OptionsError, Settings
+from pipeline.stage_settings import redact_settings
 
 FILES = ["--input", "a.json"]
 STREAM = ["--input_subscription", "projects/acme-prod/subscriptions/logs"]

@@ -16,7 +16,8 @@ from google.cloud.dataflow_v1beta3 import ContainerSpec, TemplateMetadata
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.options import OptionsError, Settings, parse_options
+from pipeline.options import parse_options
+from pipeline.settings import OptionsError, Settings
 from pipeline.template import NOT_PARAMETERS, container_spec, job_arguments, template_metadata
 
 ROOT = Path(__file__).resolve().parent.parent

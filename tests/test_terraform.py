@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.options import Settings
+from pipeline.settings import Settings
 from pipeline.tables import TABLES
 from pipeline.views import view_level, view_sources
 

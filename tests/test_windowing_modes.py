@@ -14,9 +14,9 @@ from apache_beam.transforms.window import TimestampedValue
 from aiops.simulate.config import SimulationConfig
 from aiops.simulate.generator import simulate
 from pipeline.graph import build_graph
-from pipeline.main import graph_settings
-from pipeline.options import Settings
 from pipeline.rules_source import WatchRules
+from pipeline.settings import Settings
+from pipeline.stage_settings import graph_settings
 from transforms.elements import PayloadBatch
 
 CONFIG = SimulationConfig(seed=3, duration_seconds=300, tenants=1, rate=40.0, faults="errors@payment+1m/2m")

@@ -250,8 +250,8 @@ def _tell(events: list[AlertEvent], command: AlertCommand, *, as_json: bool) -> 
 def _redactor(key_file: str) -> Redactor:
     if not key_file:
         return Redactor(RedactSettings(master_key=DEMO_MASTER_KEY))
-    from pipeline.main import redact_settings
-    from pipeline.options import OptionsError, Settings
+    from pipeline.settings import OptionsError, Settings
+    from pipeline.stage_settings import redact_settings
 
     try:
         return Redactor(redact_settings(Settings(input=["-"], redaction_key_file=key_file)))
