@@ -28,7 +28,7 @@ from aiops.show_output import (
 from aiops.text import one_line
 from transforms.alert.view import AlertView
 from transforms.alert_elements import AlertStatus
-from transforms.elements import ANOMALY_SEVERITIES, MICROSECONDS, SEVERITY_RANKS
+from transforms.elements import ANOMALY_SEVERITIES, CANARY_SERVICE, MICROSECONDS, SEVERITY_RANKS
 
 app = typer.Typer(name="alerts", no_args_is_help=True, rich_markup_mode=None)
 
@@ -52,7 +52,7 @@ def list_alerts(
     silences: Annotated[bool, typer.Option("--silences", help="Silences by matchers instead.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show the alerts that are open or acknowledged, the newest first."""
+    """Show the alerts that are open or acknowledged, the newest first; canaries only with --service."""
     _refuse_unknown("--severity", severity, ANOMALY_SEVERITIES)
     _refuse_unknown("--status", status, get_args(AlertStatus))
     with open_store(store) as opened:
@@ -63,7 +63,7 @@ def list_alerts(
         for view in views
         if view.is_silence is silences
         and (show_all or status is not None or _is_current(view, clock))
-        and service in (None, view.service)
+        and (view.service != CANARY_SERVICE if service is None else view.service == service)
         and owner in (None, view.last.owner)
         and status in (None, view.status)
         and (severity is None or SEVERITY_RANKS[view.severity] >= SEVERITY_RANKS[severity])
