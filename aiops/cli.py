@@ -12,6 +12,7 @@ from aiops import show
 from aiops.alerts.command import app as alerts_app
 from aiops.baselines import app as baselines_app
 from aiops.catalog import app as catalog_app
+from aiops.doctor.command import doctor
 from aiops.explain import explain
 from aiops.launch import app as launch_app
 from aiops.notify.command import app as notify_app
@@ -55,6 +56,11 @@ app.add_typer(catalog_app, name="catalog", help="Check a service catalog.")
 app.add_typer(notify_app, name="notify")
 app.command("warm-start")(warm_start)
 app.add_typer(launch_app, name="launch")
+app.command(
+    "doctor",
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+    epilog="Give it the options of the job too, as `aiops run` and `aiops launch start` take them.",
+)(doctor)
 app.command("simulate")(simulate)
 app.command("explain")(explain)
 

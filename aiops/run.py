@@ -31,11 +31,11 @@ from pipeline.store import StoreError
 from transforms.detect.baselines.book_loading import BookError
 from transforms.detect.rule_loading import RulesError
 
-_EXPECTED: Final = (
+EXPECTED: Final = (
     *(OptionsError, InputError, StoreError, RulesError, BookError),
     *(FileUnreadableError, SnapshotFileError, CatalogError, AlertFileError, PricesError),
 )
-_STOPPED: Final[dict[int, int]] = {signal.SIGINT: 130, signal.SIGTERM: 143}
+STOPPED: Final[dict[int, int]] = {signal.SIGINT: 130, signal.SIGTERM: 143}
 
 
 class _Stop:
@@ -55,7 +55,7 @@ def run_command(arguments: list[str], console: Console) -> int:
             _say_what_starts(settings, console)
             started_us = time.time_ns() // 1_000
             READ_PROGRESS.damaged.clear()
-            with _signals_raised() as stop:
+            with signals_raised() as stop:
                 try:
                     with reading_progress(console):
                         run_job(settings, options)
@@ -64,9 +64,9 @@ def run_command(arguments: list[str], console: Console) -> int:
                     if stop.signal_number is None:
                         raise
                     _say_how_to_go_on(settings, console)
-                    return _STOPPED[stop.signal_number]
+                    return STOPPED[stop.signal_number]
         return print_summary(settings, started_us, console)
-    except _EXPECTED as error:
+    except EXPECTED as error:
         console.print(_error(str(error)), soft_wrap=True)
         return 2
 
@@ -120,7 +120,7 @@ def _beam_quiet() -> Iterator[None]:
 
 
 @contextmanager
-def _signals_raised() -> Iterator[_Stop]:
+def signals_raised() -> Iterator[_Stop]:
     """Ctrl-C and SIGTERM raise KeyboardInterrupt and are remembered; only in the main thread."""
     stop = _Stop()
     if threading.current_thread() is not threading.main_thread():
@@ -131,7 +131,7 @@ def _signals_raised() -> Iterator[_Stop]:
         stop.signal_number = number
         raise KeyboardInterrupt
 
-    before = {number: signal.signal(number, interrupt) for number in _STOPPED}
+    before = {number: signal.signal(number, interrupt) for number in STOPPED}
     try:
         yield stop
     finally:
