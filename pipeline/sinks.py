@@ -9,6 +9,7 @@ import apache_beam as beam
 import msgspec
 from apache_beam.io.gcp.pubsub import PubsubMessage, WriteToPubSub
 
+from pipeline.row_metrics import meter_row, meter_window
 from pipeline.rows import deploy_rows, log_pattern_rows, service_window_row
 from transforms.detect.history import WindowHistory
 from transforms.elements import Anomaly
@@ -37,6 +38,7 @@ class MakeWindowRows(beam.PTransform):
 
 def window_rows(key: tuple[str, str], history: WindowHistory) -> Iterator[Row]:  # noqa: ARG001
     """The row of the window, those of its patterns and deploys, and of the snapshots that it brings."""
+    meter_window(history.summary)
     yield "service_windows", service_window_row(history.summary, history.bands)
     for row in log_pattern_rows(history.summary):
         yield "log_patterns", row
@@ -47,6 +49,7 @@ def window_rows(key: tuple[str, str], history: WindowHistory) -> Iterator[Row]: 
 
 
 def _row_of(row: msgspec.Struct, table: str) -> Row:
+    meter_row(table, row)
     return table, row
 
 
