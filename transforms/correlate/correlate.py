@@ -20,17 +20,17 @@ from transforms.correlate.life import (
 )
 from transforms.correlate.linking import Group, Link, explains, group_anomalies, link_groups, link_to_incident
 from transforms.correlate.services import OwnLatency, growth_of, learn_grown, learn_own, own_latencies_us
-from transforms.correlate.settings import HOUR_US, CorrelateSettings
+from transforms.correlate.settings import CorrelateSettings
 from transforms.correlate.state import MAX_GROUPS, MAX_INCIDENTS, STORM, IncidentState, TenantMemory
 from transforms.correlate.story import make_incident
 from transforms.correlate.topology import configure, expire, observe, rows_due
 from transforms.correlate.traces import forget_traces, learn_first, observe_traces
-from transforms.elements import MICROSECONDS, Anomaly, deploy_id
+from transforms.elements import DAY_US, HOUR_US, MICROSECONDS, Anomaly, deploy_id
 from transforms.incident_elements import Dependency, Incident, NearbyDeploy
 
 OPENED: Final = "it opened the incident"
 TOO_MANY: Final = "too many problems at once to tell them apart"
-REMEMBER_US: Final = 24 * HOUR_US
+REMEMBER_US: Final = DAY_US
 MAX_DEPLOYS: Final = 500
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from transforms.correlate.linking import Link
-from transforms.correlate.settings import MINUTE_US, CorrelateSettings
+from transforms.correlate.settings import CorrelateSettings
 from transforms.correlate.state import (
     FEW_MEMBERS,
     MAX_LISTED,
@@ -16,7 +16,15 @@ from transforms.correlate.state import (
     TenantMemory,
 )
 from transforms.correlate.symptoms import add_symptom, named_services
-from transforms.elements import ANOMALY_SEVERITIES, SEVERITY_RANKS, Anomaly, AnomalySeverity, content_id
+from transforms.elements import (
+    ANOMALY_SEVERITIES,
+    DAY_US,
+    MINUTE_US,
+    SEVERITY_RANKS,
+    Anomaly,
+    AnomalySeverity,
+    content_id,
+)
 from transforms.fingerprints import fingerprint_of
 from transforms.incident_elements import IncidentAnomaly
 
@@ -27,7 +35,7 @@ UPDATE_US: Final = 5 * MINUTE_US
 """More of the same makes a new revision this often; what is new of kind does at once."""
 
 DEPLOY_BEFORE_US: Final = 30 * MINUTE_US
-OLDEST_US: Final = 24 * 60 * MINUTE_US
+OLDEST_US: Final = DAY_US
 """After a day an incident is closed whatever happens: what goes on begins another one."""
 
 

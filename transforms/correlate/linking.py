@@ -11,7 +11,6 @@ from typing import Final
 
 import msgspec
 
-from transforms.correlate.settings import MINUTE_US
 from transforms.correlate.state import IncidentState, TenantMemory
 from transforms.correlate.symptoms import (
     CERTIFICATE_TYPE,
@@ -21,7 +20,7 @@ from transforms.correlate.symptoms import (
     telling_patterns,
 )
 from transforms.correlate.traces import shared_traces
-from transforms.elements import Anomaly
+from transforms.elements import MINUTE_US, Anomaly
 
 SAME_TROUBLE: Final = 1.0
 SAME_SERVICE: Final = 0.9
