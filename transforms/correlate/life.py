@@ -15,7 +15,7 @@ from transforms.correlate.state import (
     IncidentState,
     TenantMemory,
 )
-from transforms.correlate.symptoms import add_symptom, named_services
+from transforms.correlate.symptoms import Statement, add_symptom
 from transforms.elements import (
     ANOMALY_SEVERITIES,
     DAY_US,
@@ -61,18 +61,18 @@ def open_incident(opener: Anomaly, domain: str) -> IncidentState:
 
 
 def add_members(
-    incident: IncidentState, joining: Sequence[tuple[Anomaly, Link]], memory: TenantMemory
+    incident: IncidentState, joining: Sequence[tuple[Statement, Link]], memory: TenantMemory
 ) -> bool:
     """Add anomalies. Returns whether one is new of kind: another service, type or higher severity."""
     listed = sum(len(one.members) for one in memory.incidents)
     room = MAX_MEMBERS if listed < MAX_LISTED else FEW_MEMBERS
     is_new = False
-    for anomaly, link in joining:
+    for statement, link in joining:
+        anomaly = statement.anomaly
         known = incident.symptoms.get(anomaly.service)
         is_new = is_new or known is None or anomaly.anomaly_type not in known.types
         if known is not None or len(incident.symptoms) < MAX_SERVICES:
-            named = named_services(anomaly, memory.seen_us, memory.topology)
-            add_symptom(incident.symptoms, anomaly, named, memory.window_us or MINUTE_US)
+            add_symptom(incident.symptoms, statement, memory.window_us or MINUTE_US)
             incident.joins.setdefault(anomaly.service, link.strength)
         if len(incident.members) < room:
             incident.members.append(_member(anomaly, link.because))
