@@ -22,8 +22,8 @@ from transforms.coders import register_coders
 from transforms.correlate.settings import CorrelateSettings
 from transforms.correlate.transform import CorrelateAnomalies
 from transforms.detect.baselines.book import NO_BOOK, BaselineBook
-from transforms.detect.baselines.interface import MINUTE_US
 from transforms.detect.transform import DetectAnomalies, DetectMetricAnomalies, WatchServices
+from transforms.elements import MINUTE_US
 from transforms.ledger.transform import CountDeadLetters, SumLedger
 from transforms.metrics.settings import MetricSettings
 from transforms.metrics.transform import ParseMetrics, SummarizeMetrics

@@ -12,7 +12,7 @@ from typing import Any
 import apache_beam as beam
 import pytest
 from google.cloud import pubsub_v1
-from sample_alerts import MINUTE_US, alert_event
+from sample_alerts import alert_event
 from typer.testing import CliRunner
 
 from aiops.alerts.acting import apply_to_store, now_us
@@ -29,6 +29,7 @@ from pipeline.sources import TIMESTAMP_ATTRIBUTE
 from pipeline.store import acquire_store, release_store
 from transforms.alert.view import AlertView, fold_events
 from transforms.alert_elements import AlertCommand, AlertEvent
+from transforms.elements import MINUTE_US
 from transforms.redact.redactor import Redactor
 from transforms.redact.settings import DEMO_MASTER_KEY, RedactSettings
 

@@ -22,6 +22,9 @@ UNKNOWN_TENANT: Final = "_unknown"
 NANOSECONDS: Final = 1_000_000_000
 MICROSECONDS: Final = 1_000_000
 MINUTE_NS: Final = 60 * NANOSECONDS
+MINUTE_US: Final = 60 * MICROSECONDS
+HOUR_US: Final = 60 * MINUTE_US
+DAY_US: Final = 24 * HOUR_US
 
 # ------------------------------------------------------------------------------------ severity
 
