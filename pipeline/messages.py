@@ -1,4 +1,4 @@
-"""Messages of ours on Pub/Sub: an element as JSON, with attributes, small enough to be published. No Beam here.
+"""Messages of ours on Pub/Sub: an element as JSON, with attributes, small enough to be taken. No Beam here.
 
 A message that Pub/Sub refuses would fail its bundle for ever. So what is too large becomes smaller, never
 refused: the whole element is a row of the store.
@@ -33,7 +33,7 @@ class Message(NamedTuple):
 def element_message(
     element: msgspec.Struct, attributes: Mapping[str, str], most_bytes: int = MAX_MESSAGE_BYTES
 ) -> Message:
-    """`element` as JSON of at most `most_bytes`; attributes are cut to what Pub/Sub takes, empty ones left out."""
+    """`element` as JSON of at most `most_bytes`, with `attributes` as Pub/Sub takes them."""
     fitting = shrink(element, most_bytes)
     marks = {} if fitting is element else {TRUNCATED: "true"}
     return Message(_encoder.encode(fitting), bound_attributes({**attributes, **marks}))
@@ -46,20 +46,21 @@ def shrink(element: S, most_bytes: int) -> S:
     """
     while len(_encoder.encode(element)) > most_bytes:
         fields = {name: getattr(element, name) for name in element.__struct_fields__}
-        sizes = {
-            name: len(_encoder.encode(value)) for name, value in fields.items() if isinstance(value, str | list)
-        }
-        longest = max(sizes, key=sizes.__getitem__)
-        value = fields[longest]
-        if not value:
+        parts = [(len(_encoder.encode(value)), name) for name, value in fields.items() if _can_be_cut(value)]
+        if not parts:
             break
-        element = msgspec.structs.replace(element, **{longest: value[: len(value) // 2]})
+        name = max(parts)[1]
+        element = msgspec.structs.replace(element, **{name: fields[name][: len(fields[name]) // 2]})
     return element
 
 
 def bound_attributes(attributes: Mapping[str, str]) -> dict[str, str]:
     """`attributes` as Pub/Sub takes them: without empty ones, values cut to 1,024 bytes of UTF-8."""
     return {name: _bounded(value) for name, value in attributes.items() if value}
+
+
+def _can_be_cut(value: object) -> bool:
+    return bool(value) and isinstance(value, str | list)
 
 
 def _bounded(value: str) -> str:
