@@ -27,6 +27,7 @@ from transforms.elements import (
     LedgerEntry,
     LogPattern,
     MetricWindow,
+    Service,
     ServiceWindow,
 )
 from transforms.gemini_elements import GeminiCall, Hypothesis
@@ -46,6 +47,7 @@ TABLES: Final[dict[str, type[msgspec.Struct]]] = {
     "baselines": BaselineSnapshot,
     "dead_letters": DeadLetter,
     "ledger": LedgerEntry,
+    "services": Service,
 }
 
 Kind = Literal["STRING", "INTEGER", "FLOAT", "BOOLEAN", "TIMESTAMP", "RECORD"]
@@ -65,6 +67,7 @@ TABLE_KEYS: Final[dict[str, tuple[str, ...]]] = {
     "baselines": ("tenant_id", "service", "signal"),
     "dead_letters": ("dead_letter_id",),
     "ledger": ("tenant_id", "source", "receive_minute"),
+    "services": ("tenant_id", "service"),
 }
 """What names one row; of several rows with the same key the views show the last revision."""
 
