@@ -111,7 +111,7 @@ def build_graph(
     return Outputs(
         anomalies,
         rows={
-            "windows": histories | MakeWindowRows(),
+            "windows": histories | MakeWindowRows(settings.catalog),
             "anomalies": anomalies | "AnomalyRows" >> MakeRows("anomalies"),
             "dead_letters": dead_letters | "DeadLetterRows" >> MakeRows("dead_letters"),
             "ledger": ledger | "LedgerRows" >> MakeRows("ledger"),
