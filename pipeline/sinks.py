@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Final
 
 import apache_beam as beam
 import msgspec
@@ -15,6 +16,9 @@ from transforms.elements import Anomaly
 
 Row = tuple[str, msgspec.Struct]
 """(table name, row)"""
+
+WINDOW_TABLES: Final = ("service_windows", "log_patterns", "deploys", "baselines")
+"""Where `window_rows` puts its rows."""
 
 
 @dataclass(eq=False)
