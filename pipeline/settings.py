@@ -276,7 +276,7 @@ class Settings(BaseModel):
     failed_rows: Annotated[str, OUTPUT] = Field(
         default="",
         pattern=r"^[^\x00-\x1f\x7f*?\[\]]*$",
-        description="Folder (local or gs://) that rows are kept in, whole, while BigQuery does not take them; "
+        description="Folder (local or gs://) that rows are kept in whole while BigQuery does not take them; "
         "`aiops replay failed-rows` sends them again. Needed with --dataset.",
     )
     anomaly_topic: Annotated[str, OUTPUT] = Field(
@@ -288,6 +288,12 @@ class Settings(BaseModel):
         default="",
         description="Pub/Sub topic that alert events are published to as CloudEvents: projects/P/topics/T. "
         "With {tenant} in its name, each tenant has a topic of its own.",
+    )
+    dead_letter_topic: Annotated[str, OUTPUT] = Field(
+        default="",
+        pattern=f"^({_PROJECT}/topics/{_RESOURCE})?$",
+        description="Pub/Sub topic that dead letters, redacted, are published to as JSON: "
+        "projects/P/topics/T. They are rows of dead_letters in any case.",
     )
     runner: Annotated[str, RUN] = Field(
         default="DirectRunner",

@@ -41,6 +41,7 @@ LAYOUTS: Final[dict[str, Layout]] = {
     "baselines": Layout("as_of", (*_OF_SERVICES, "signal"), 30),
     "dead_letters": Layout("receive_minute", ("tenant_id", "stage", "reason"), 30),
     "ledger": Layout("receive_minute", ("tenant_id", "source"), 400),
+    "services": Layout("as_of", _OF_SERVICES, 400),
 }
 
 

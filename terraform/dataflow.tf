@@ -4,6 +4,7 @@ locals {
       input_subscription = google_pubsub_subscription.job["logs"].id
       anomaly_topic      = google_pubsub_topic.anomalies.id
       alert_topic        = google_pubsub_topic.alerts.id
+      dead_letter_topic  = google_pubsub_topic.dead_letters.id
     },
     var.metrics ? { metrics_subscription = google_pubsub_subscription.job["metrics"].id } : {},
     length(local.commanded_tenants) == 0 ? {} : {
@@ -31,7 +32,7 @@ resource "google_dataflow_flex_template_job" "this" {
   num_workers             = var.workers.min
   max_workers             = var.workers.max
   autoscaling_algorithm   = "THROUGHPUT_BASED"
-  subnetwork              = var.workers.subnetwork
+  subnetwork              = local.subnetwork
   ip_configuration        = "WORKER_IP_PRIVATE"
   enable_streaming_engine = true
   kms_key_name            = var.kms_key
@@ -47,5 +48,6 @@ resource "google_dataflow_flex_template_job" "this" {
     google_storage_bucket_iam_member.worker_files,
     google_artifact_registry_repository_iam_member.worker_image,
     google_bigquery_table.tables,
+    google_compute_firewall.workers,
   ]
 }

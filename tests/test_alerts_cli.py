@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from click.testing import Result
 from google.cloud import pubsub_v1
-from sample_alerts import MINUTE_US, START_US, alert_event
+from sample_alerts import START_US, alert_event
 from typer.testing import CliRunner
 
 from aiops.alerts.acting import now_us
@@ -20,6 +20,7 @@ from pipeline.alert_log import stored_events
 from pipeline.duckdb_store import DuckDBStore
 from transforms.alert.view import fold_events
 from transforms.alert_elements import AlertEvent
+from transforms.elements import MINUTE_US
 
 HOSTILE = "\x1b[31m\u202e[bold]pwned[/bold] \x9b2J"
 PAYMENT, CART, SEARCH = (alert_event(service=name).alert_id for name in ("payment", "cart", "search"))

@@ -12,7 +12,7 @@ from typing import Any
 import apache_beam as beam
 import pytest
 from google.cloud import pubsub_v1
-from sample_alerts import MINUTE_US, alert_event
+from sample_alerts import alert_event
 from typer.testing import CliRunner
 
 from aiops.alerts.acting import apply_to_store, now_us
@@ -29,6 +29,7 @@ from pipeline.sources import TIMESTAMP_ATTRIBUTE
 from pipeline.store import acquire_store, release_store
 from transforms.alert.view import AlertView, fold_events
 from transforms.alert_elements import AlertCommand, AlertEvent
+from transforms.elements import MINUTE_US
 from transforms.redact.redactor import Redactor
 from transforms.redact.settings import DEMO_MASTER_KEY, RedactSettings
 
@@ -227,7 +228,7 @@ def test_alerts_from_pubsub_to_pubsub(
     """
     monkeypatch.setenv("PUBSUB_EMULATOR_HOST", pubsub_emulator)
     publisher, subscriber = pubsub_v1.PublisherClient(), pubsub_v1.SubscriberClient()
-    names = ("alert-logs", "alert-events", "acme-commands")
+    names = ("alert-logs", "alert-events", "acme-commands", "alert-letters")
     topics = {name: publisher.topic_path(PROJECT, name) for name in names}
     subscriptions = {name: subscriber.subscription_path(PROJECT, name) for name in names}
     for name in names:
@@ -238,6 +239,7 @@ def test_alerts_from_pubsub_to_pubsub(
         [
             *("--input_subscription", subscriptions["alert-logs"], "--alert_topic", topics["alert-events"]),
             *("--commands", f"acme={subscriptions['acme-commands']}"),
+            *("--dead_letter_topic", topics["alert-letters"]),
             *("--store", store_path, "--window_seconds", "10", "--group_wait_seconds", "1"),
         ]
     )
@@ -261,6 +263,7 @@ def test_alerts_from_pubsub_to_pubsub(
         events = wait_for(store_path, lambda found: kinds(found) >= {"acknowledged", "rejected"})
         letters = wait_for_letters(store_path)
         messages = pull(subscriber, subscriptions["alert-events"], len(events))
+        told = pull(subscriber, subscriptions["alert-letters"], 1)
     finally:
         traffic.stop()
         result.cancel()
@@ -275,6 +278,10 @@ def test_alerts_from_pubsub_to_pubsub(
     assert published >= {event.event_id for event in events}
     assert [(letter["stage"], letter["reason"]) for letter in letters] == [("parse_commands", "not_json")]
     assert "ann@example.com" not in letters[0]["payload"]
+    attributes = {"tenant_id": "acme", "stage": "parse_commands", "reason": "not_json"}
+    assert [(dict(message.attributes), json.loads(message.data)["payload"]) for message in told] == [
+        (attributes, letters[0]["payload"])
+    ]
 
 
 @pytest.mark.slow

@@ -10,11 +10,10 @@ from correlate_bench import Tenant, make_anomaly, make_facts, mesh
 from transforms.correlate.clues import ServiceFacts
 from transforms.correlate.root_cause import MAX_CAUSES, listed, rank_causes
 from transforms.correlate.services import MOST_GROWN
-from transforms.correlate.settings import MINUTE_US
 from transforms.correlate.state import IncidentState, TenantMemory
 from transforms.correlate.symptoms import Symptoms
 from transforms.correlate.traces import FailingTrace, FailingTraces
-from transforms.elements import Anomaly, RequestStats
+from transforms.elements import MINUTE_US, Anomaly, RequestStats
 from transforms.incident_elements import Incident, RootCause
 
 CALLS = [("web", "cart"), ("cart", "db")]

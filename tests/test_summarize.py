@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from transforms.coarsening import LAST_ENDPOINT_LEVEL
-from transforms.elements import LogEntry, PatternStats, RequestStats, WindowSummary, content_id
+from transforms.elements import MINUTE_NS, LogEntry, PatternStats, RequestStats, WindowSummary, content_id
 from transforms.revisions import MAX_PATTERN_REVISIONS, MAX_REVISIONS, OTHER_REVISIONS, add_revisions
 from transforms.sketches import distinct_estimate, latency_quantile_us
 from transforms.summarize.deduplicate import count_listed
@@ -29,7 +29,6 @@ from transforms.summarize.merging import (
 )
 from transforms.summarize.partials import summarize_entries
 
-MINUTE_NS = 60_000_000_000
 START_NS = 1_750_000_020_000_000_000 // MINUTE_NS * MINUTE_NS
 
 entries = st.builds(

@@ -27,7 +27,13 @@ ROLES = {
     ("google_pubsub_topic_iam_member", "roles/pubsub.publisher"): "each publisher on its own topics",
     ("google_bigquery_dataset_iam_member", "roles/bigquery.dataEditor"): "the job writes rows",
     ("google_bigquery_dataset_iam_member", "roles/bigquery.dataViewer"): "people read rows, by row policies",
+    ("google_project_iam_member", "roles/logging.logWriter"): "what a build says",
     ("google_storage_bucket_iam_member", "roles/storage.objectAdmin"): "temporary files of the job",
+    ("google_storage_bucket_iam_member", "roles/storage.objectViewer"): "a build reads its own sources",
+    (
+        "google_artifact_registry_repository_iam_member",
+        "roles/artifactregistry.writer",
+    ): "a build pushes the image",
     (
         "google_artifact_registry_repository_iam_member",
         "roles/artifactregistry.reader",

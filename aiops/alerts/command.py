@@ -18,6 +18,7 @@ from aiops.show_output import (
     AsJson,
     Limit,
     Service,
+    Severity,
     Since,
     Store,
     Tenant,
@@ -39,9 +40,7 @@ def list_alerts(
     store: Store = DEFAULT_STORE,
     tenant: Tenant = None,
     service: Service = None,
-    severity: Annotated[
-        str | None, typer.Option("--severity", help="At least this: low, medium, high or critical.")
-    ] = None,
+    severity: Severity = None,
     status: Annotated[
         str | None, typer.Option("--status", help="Only this: open, acknowledged, resolved, false_positive.")
     ] = None,

@@ -6,6 +6,7 @@ import msgspec
 
 from transforms.elements import (
     CANARY_SERVICE,
+    MICROSECONDS,
     Anomaly,
     DeployEvent,
     RequestStats,
@@ -74,5 +75,5 @@ def clue_of_summary(summary: WindowSummary) -> Clue:
 
 def clue_of_anomaly(anomaly: Anomaly) -> Clue:
     """The anomaly; a late revision of one counts as late."""
-    seconds = (anomaly.window_end - anomaly.window_start) // 1_000_000
+    seconds = (anomaly.window_end - anomaly.window_start) // MICROSECONDS
     return Clue(anomaly.tenant_id, anomaly.window_start, seconds, anomaly.revision, anomaly=anomaly)

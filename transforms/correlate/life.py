@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from transforms.correlate.linking import Link
-from transforms.correlate.settings import MINUTE_US, CorrelateSettings
+from transforms.correlate.settings import CorrelateSettings
 from transforms.correlate.state import (
     FEW_MEMBERS,
     MAX_LISTED,
@@ -15,8 +15,16 @@ from transforms.correlate.state import (
     IncidentState,
     TenantMemory,
 )
-from transforms.correlate.symptoms import add_symptom, named_services
-from transforms.elements import ANOMALY_SEVERITIES, SEVERITY_RANKS, Anomaly, AnomalySeverity, content_id
+from transforms.correlate.symptoms import Statement, add_symptom
+from transforms.elements import (
+    ANOMALY_SEVERITIES,
+    DAY_US,
+    MINUTE_US,
+    SEVERITY_RANKS,
+    Anomaly,
+    AnomalySeverity,
+    content_id,
+)
 from transforms.fingerprints import fingerprint_of
 from transforms.incident_elements import IncidentAnomaly
 
@@ -27,7 +35,7 @@ UPDATE_US: Final = 5 * MINUTE_US
 """More of the same makes a new revision this often; what is new of kind does at once."""
 
 DEPLOY_BEFORE_US: Final = 30 * MINUTE_US
-OLDEST_US: Final = 24 * 60 * MINUTE_US
+OLDEST_US: Final = DAY_US
 """After a day an incident is closed whatever happens: what goes on begins another one."""
 
 
@@ -53,18 +61,18 @@ def open_incident(opener: Anomaly, domain: str) -> IncidentState:
 
 
 def add_members(
-    incident: IncidentState, joining: Sequence[tuple[Anomaly, Link]], memory: TenantMemory
+    incident: IncidentState, joining: Sequence[tuple[Statement, Link]], memory: TenantMemory
 ) -> bool:
     """Add anomalies. Returns whether one is new of kind: another service, type or higher severity."""
     listed = sum(len(one.members) for one in memory.incidents)
     room = MAX_MEMBERS if listed < MAX_LISTED else FEW_MEMBERS
     is_new = False
-    for anomaly, link in joining:
+    for statement, link in joining:
+        anomaly = statement.anomaly
         known = incident.symptoms.get(anomaly.service)
         is_new = is_new or known is None or anomaly.anomaly_type not in known.types
         if known is not None or len(incident.symptoms) < MAX_SERVICES:
-            named = named_services(anomaly, memory.seen_us, memory.topology)
-            add_symptom(incident.symptoms, anomaly, named, memory.window_us or MINUTE_US)
+            add_symptom(incident.symptoms, statement, memory.window_us or MINUTE_US)
             incident.joins.setdefault(anomaly.service, link.strength)
         if len(incident.members) < room:
             incident.members.append(_member(anomaly, link.because))

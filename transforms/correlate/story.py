@@ -7,8 +7,8 @@ from typing import Final
 
 from transforms.correlate.life import mean_strength
 from transforms.correlate.root_cause import listed, rank_causes
-from transforms.correlate.settings import MINUTE_US
 from transforms.correlate.state import IncidentState, TenantMemory
+from transforms.elements import MINUTE_US
 from transforms.incident_elements import EffectStep, Incident, RootCause, TraceSample
 
 MAX_TRACES: Final = 5

@@ -15,8 +15,8 @@ import msgspec
 
 from transforms.correlate.clues import ServiceFacts
 from transforms.correlate.fronts import find_fronts
-from transforms.correlate.settings import HOUR_US, MINUTE_US, ConfiguredDependency
-from transforms.elements import RequestStats
+from transforms.correlate.settings import ConfiguredDependency
+from transforms.elements import HOUR_US, MINUTE_US, RequestStats
 from transforms.incident_elements import Dependency, DependencySource
 from transforms.request_stats import add_stats
 from transforms.sketches import latency_quantiles_us

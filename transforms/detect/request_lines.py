@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from transforms.detect.baselines.interface import MINUTE_US
 from transforms.detect.invariants import ALARM_Z
 from transforms.detect.request_line_table import (
     ALL,
@@ -20,7 +19,7 @@ from transforms.detect.request_line_table import (
     RequestLinesMemory,
     Table,
 )
-from transforms.elements import MICROSECONDS, RequestStats, WindowSummary
+from transforms.elements import MICROSECONDS, MINUTE_US, RequestStats, WindowSummary
 
 MOST_POOLED: Final = 10
 """Suspicious windows in a row that are judged together, so that few requests a window suffice. When no alarm

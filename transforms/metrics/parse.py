@@ -10,6 +10,7 @@ from typing import Final
 
 from transforms.elements import (
     MINUTE_NS,
+    MINUTE_US,
     NANOSECONDS,
     UNKNOWN_TENANT,
     Buckets,
@@ -181,7 +182,7 @@ class _Gathered:
         """Count `count` points as received, and make a dead letter that stands for them."""
         tenant_id = tenant_id or self.tenant_id or UNKNOWN_TENANT
         self.count(tenant_id, count)
-        minute_us = self._minute * 60_000_000
+        minute_us = self._minute * MINUTE_US
         digest = hashlib.blake2b(raw, digest_size=16).hexdigest()
         beginning = raw[:MAX_DEAD_LETTER_BYTES].decode("utf-8", "replace").replace("\x00", "\ufffd")
         cut = beginning.encode()[:MAX_DEAD_LETTER_BYTES].decode("utf-8", "ignore")
@@ -201,7 +202,7 @@ class _Gathered:
 
     def batch(self) -> MetricBatch:
         ledger = [
-            LedgerEntry(tenant_id, minute * 60_000_000, received, late, filtered, source="metrics")
+            LedgerEntry(tenant_id, minute * MINUTE_US, received, late, filtered, source="metrics")
             for (tenant_id, minute), (received, late, filtered) in sorted(self._counts.items())
         ]
         series = [points for _, by_statistic in self._by_names.values() for points in by_statistic.values()]

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from transforms.elements import (
     MINUTE_NS,
+    MINUTE_US,
     NANOSECONDS,
     UNKNOWN_TENANT,
     DeadLetter,
@@ -74,7 +75,7 @@ class EntryParser:
                 except RefusedPayload as refused:
                     letter = self._dead_letter(payload, refused, publish_ns, tenant_id)
                     parsed.dead_letters.append(letter)
-                    counts.of(letter.tenant_id, letter.receive_minute // 60_000_000)[0] += 1
+                    counts.of(letter.tenant_id, letter.receive_minute // MINUTE_US)[0] += 1
                     continue
                 if is_filtering and self._is_filtered(entry):
                     counts.add_away(entry, _FILTERED)
@@ -226,7 +227,7 @@ class EntryParser:
     def _dead_letter(
         self, payload: bytes, refused: RefusedPayload, publish_ns: int, tenant_id: str
     ) -> DeadLetter:
-        minute_us = (publish_ns or self._settings.received_at_ns) // MINUTE_NS * 60_000_000
+        minute_us = (publish_ns or self._settings.received_at_ns) // MINUTE_NS * MINUTE_US
         tenant_id = tenant_id or UNKNOWN_TENANT
         digest = hashlib.blake2b(payload, digest_size=16).hexdigest()
         beginning = payload[:MAX_DEAD_LETTER_BYTES].decode("utf-8", "replace").replace("\x00", "\ufffd")
@@ -270,7 +271,7 @@ class _Counts:
 
     def ledger(self) -> list[LedgerEntry]:
         return [
-            LedgerEntry(tenant_id, minute * 60_000_000, received, late, filtered)
+            LedgerEntry(tenant_id, minute * MINUTE_US, received, late, filtered)
             for (tenant_id, minute), (received, late, filtered) in sorted(self._counts.items())
         ]
 

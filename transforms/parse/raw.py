@@ -13,6 +13,7 @@ from typing import Any, Final, Literal, TypeGuard
 
 import msgspec
 
+from transforms.elements import NANOSECONDS
 from transforms.parse.sources import NO_LABELS, Labels
 from transforms.resources import Resource
 from transforms.timestamps import format_timestamp
@@ -318,7 +319,7 @@ def _time(entry: dict[str, Any], key: str) -> str:
         seconds, nanos = value.get("seconds"), value.get("nanos") or 0
         if not _is_number(seconds) or not _is_number(nanos):
             raise _wrong(key, "a timestamp", value)
-        return format_timestamp(int(seconds) * 1_000_000_000 + int(nanos))
+        return format_timestamp(int(seconds) * NANOSECONDS + int(nanos))
     if _is_number(value):
         return format_timestamp(_epoch_ns(value))
     return _text(entry, key)

@@ -10,7 +10,9 @@ from typing import Any, Final
 import msgspec
 
 from transforms.elements import (
+    MICROSECONDS,
     MINUTE_NS,
+    NANOSECONDS,
     DeployEvent,
     Example,
     LineKind,
@@ -41,10 +43,10 @@ def summarize_entries(
     the copies of all bundles have met.
     """
     partials: dict[tuple[str, str, int], tuple[WindowSummary, list[LogEntry]]] = {}
-    for group, members in _group(entries, window_seconds * 1_000_000_000).items():
+    for group, members in _group(entries, window_seconds * NANOSECONDS).items():
         tenant_id, service, window_number = window = group[:3]
         if window not in partials:
-            start_us = window_number * window_seconds * 1_000_000
+            start_us = window_number * window_seconds * MICROSECONDS
             partials[window] = empty_summary(tenant_id, service, start_us, window_seconds), []
         summary, lines = partials[window]
         lines += members
