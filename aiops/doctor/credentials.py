@@ -23,6 +23,7 @@ class Identity(NamedTuple):
 
     email: str
     is_service_account: bool
+    credentials: Any = None
 
     @property
     def name(self) -> str:
@@ -51,4 +52,5 @@ def check_credentials() -> tuple[Check, Identity | None]:
 
 def _identity(credentials: Any) -> Identity:
     email = str(getattr(credentials, "service_account_email", "") or "")
-    return Identity(email or str(getattr(credentials, "account", "") or ""), bool(email))
+    name = email or str(getattr(credentials, "account", "") or "")
+    return Identity(name, bool(email), credentials)

@@ -6,6 +6,7 @@ import os
 from collections.abc import Generator, Iterator
 from datetime import datetime
 
+from aiops.doctor.backlog import check_backlog
 from aiops.doctor.canary import Canary, send_canary
 from aiops.doctor.checks import Check, Layer, ServerAwayError
 from aiops.doctor.configuration import canary_severity, check_canary_gets_through, check_configuration
@@ -40,9 +41,12 @@ def examine(settings: Settings, wishes: Wishes, now: datetime) -> Iterator[Check
         elif wishes.uses_pubsub:
             yield _skipped("Pub/Sub", "without credentials")
         if settings.dataset:
-            yield from _dataset(settings.dataset, identity, now)
+            yield from _dataset(settings, identity, now)
         else:
             yield from check_store(settings, now)
+        if identity is not None and exam is not None and is_connected and not os.environ.get(PUBSUB_EMULATOR):
+            for subscription in filter(None, (settings.input_subscription, settings.metrics_subscription)):
+                yield check_backlog(identity.credentials, subscription, now)
         if wishes.canary and exam is not None and is_configured and is_connected:
             yield from _all_of(_canary(exam, settings, wishes), "canary")
         elif wishes.canary:
@@ -119,17 +123,19 @@ def _canary(exam: PubSubExam, settings: Settings, wishes: Wishes) -> Iterator[Ch
     )
 
 
-def _dataset(dataset: str, identity: Identity | None, now: datetime) -> Iterator[Check]:
+def _dataset(settings: Settings, identity: Identity | None, now: datetime) -> Iterator[Check]:
     emulated = bool(os.environ.get(BIGQUERY_EMULATOR))
     if identity is None and not emulated:
         yield _skipped("BigQuery", "without credentials")
         return
+    dataset = settings.dataset
     project, _ = split_dataset(dataset)
     client = make_client(project)
     try:
         checks = check_tables(client, dataset, None if emulated else identity)
         if (yield from _all_of(checks, "BigQuery")):
-            yield from _all_of(check_dataset_freshness(client, dataset, now), "BigQuery")
+            rows = check_dataset_freshness(client, dataset, now, is_live=settings.is_streaming)
+            yield from _all_of(rows, "BigQuery")
         else:
             yield _skipped("freshness", "until what failed above is mended")
     finally:

@@ -24,14 +24,16 @@ SETTLED: Final = timedelta(minutes=30)
 """Minutes of the ledger are judged when they are so old: all that came in them has ended up somewhere."""
 
 LOOK_BACK: Final = timedelta(days=2)
-_SLOW: Final = "aiops launch list  # does it run? see docs/runbooks/the-job-is-slow.md"
+SLOW: Final = "aiops launch list  # does it run? see docs/runbooks/the-job-is-slow.md"
 _LOST: Final = "# docs/runbooks/ledger-does-not-balance.md"
 
 Ask = Callable[[str], Row]
 """The one row that SQL gives; `{place}` in it is where a table is, @since and @until are times."""
 
 
-def check_dataset_freshness(client: bigquery.Client, dataset: str, now: datetime) -> Iterator[Check]:
+def check_dataset_freshness(
+    client: bigquery.Client, dataset: str, now: datetime, *, is_live: bool
+) -> Iterator[Check]:
     """Age of the newest window, and minutes of the ledger that do not balance, of the last two days."""
     project, name = split_dataset(dataset)
 
@@ -50,7 +52,7 @@ def check_dataset_freshness(client: bigquery.Client, dataset: str, now: datetime
 
     mend = f"gcloud projects add-iam-policy-binding {project} --member=user:YOU --role=roles/bigquery.jobUser"
     try:
-        yield _newest_window(ask, now, is_live=True)
+        yield _newest_window(ask, now, is_live=is_live)
         yield _ledger(ask)
     except SERVER_ERRORS as error:
         yield refused(_LAYER, dataset, error, mend)
@@ -95,12 +97,12 @@ def _newest_window(ask: Ask, now: datetime, *, is_live: bool) -> Check:
     ]
     subject = "newest window"
     if newest is None:
-        which = f"of the last {LOOK_BACK.days} days: the job is new, or does not run" if is_live else "yet"
-        return Check(_LAYER, subject, "warning", f"none {which}", _SLOW * is_live)
+        why = "the job is new, or does not run" if is_live else "nothing was read yet"
+        return Check(_LAYER, subject, "warning", f"none of late: {why}", SLOW * is_live)
     age = now - newest
     found = f"ended {newest:%Y-%m-%d %H:%M} UTC, {age_text(age)} ago"
     if is_live and age > OLDEST:
-        return Check(_LAYER, subject, "failed", f"{found}: rows are stale", _SLOW, age.total_seconds())
+        return Check(_LAYER, subject, "failed", f"{found}: rows are stale", SLOW, age.total_seconds())
     return Check(_LAYER, subject, "ok", found, seconds=age.total_seconds())
 
 
