@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 from aiops.cli import app
 from aiops.doctor import tables
 from aiops.doctor.credentials import Identity
-from aiops.doctor.examination import _dataset
+from aiops.doctor.freshness import check_dataset_freshness
 from pipeline.bigquery_client import make_client
 from pipeline.tables import TABLES, bigquery_schema
 from pipeline.views import view_sources
@@ -38,9 +38,7 @@ class FakeBigQuery:
     views: list[str] = field(default_factory=lambda: list(view_sources()))
     newest: datetime | None = None
     ledger: tuple[int, int, int] = (90, 12_345, 0)
-    permissions: list[str] = field(
-        default_factory=lambda: ["bigquery.tables.get", "bigquery.tables.updateData"]
-    )
+    permissions: list[str] = field(default_factory=lambda: list(tables.WRITES))
     failures: dict[str, int] = field(default_factory=dict)  # a part of the path → HTTP status
     silent: str = ""
     released: threading.Event = field(default_factory=threading.Event)
@@ -232,18 +230,27 @@ def test_the_right_to_write_is_asked_for(lacks: str, bigquery: FakeBigQuery) -> 
     assert ("roles/bigquery.dataEditor" in found["permissions"].mend) is bool(lacks)
 
 
-def test_stale_rows_fail_where_a_job_streams(bigquery: FakeBigQuery) -> None:
-    """Young rows are well, old ones are not, and none at all may be a new job."""
+@pytest.mark.parametrize(
+    ("hours", "is_live", "state"),
+    [
+        (0.1, True, "ok"),
+        (3, True, "failed"),
+        (3, False, "ok"),
+        (None, True, "warning"),
+        (None, False, "warning"),
+    ],
+)
+def test_stale_rows_fail_where_a_job_streams(
+    hours: float | None, is_live: bool, state: str, bigquery: FakeBigQuery
+) -> None:
+    """Old rows of files are as old as the files; none at all may be a new job."""
     now = datetime.now(UTC)
-    for newest, state in (
-        (now - timedelta(minutes=5), "ok"),
-        (now - timedelta(hours=3), "failed"),
-        (None, "warning"),
-    ):
-        bigquery.newest = newest
-        checks = [c for c in _dataset("acme-prod.aiops", None, now) if c.subject == "newest window"]
-        assert [check.state for check in checks] == [state]
-        assert ("3 h ago" in checks[0].found) is (state == "failed")
+    bigquery.newest = now - timedelta(hours=hours) if hours is not None else None
+    client = make_client("acme-prod")
+    check = next(check_dataset_freshness(client, "acme-prod.aiops", now, is_live=is_live))
+    assert (check.subject, check.state) == ("newest window", state)
+    assert ("3 h ago" in check.found) is (hours == 3)
+    assert bool(check.mend) is (is_live and state != "ok")
 
 
 def test_lines_that_were_lost_fail(bigquery: FakeBigQuery, tmp_path: Path) -> None:

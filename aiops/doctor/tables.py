@@ -17,7 +17,7 @@ from pipeline.views import view_sources
 _LAYER: Final = "BigQuery"
 _CALL: Final[dict[str, Any]] = {"timeout": CALL_SECONDS, "retry": None}
 _SAME_TYPES: Final = {"INT64": "INTEGER", "FLOAT64": "FLOAT", "BOOL": "BOOLEAN", "STRUCT": "RECORD"}
-_WRITES: Final = ("bigquery.tables.get", "bigquery.tables.updateData")
+WRITES: Final = ("bigquery.tables.get", "bigquery.tables.updateData")
 _MOST_NAMED: Final = 6
 
 
@@ -110,14 +110,14 @@ def _permissions(
     client: bigquery.Client, table: bigquery.TableReference, identity: Identity
 ) -> Iterator[Check]:
     try:
-        answer = client.test_iam_permissions(table, list(_WRITES), **_CALL)
+        answer = client.test_iam_permissions(table, list(WRITES), **_CALL)
     except SERVER_ERRORS as error:
         if not is_refusal(error):
             yield refused(_LAYER, table.table_id, error, "")
         else:
             yield Check(_LAYER, "permissions", "warning", f"cannot be seen: {told(error)}")
         return
-    lacking = [name for name in _WRITES if name not in answer.get("permissions", [])]
+    lacking = [name for name in WRITES if name not in answer.get("permissions", [])]
     if lacking:
         found = f"{identity.name} lacks {_names(lacking)} on {table.table_id}"
         mend = _grant(identity, table.project, "roles/bigquery.dataEditor")
