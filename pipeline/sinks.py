@@ -22,7 +22,7 @@ _DEAD_LETTER_BYTES: Final = 64 << 10
 Row = tuple[str, msgspec.Struct]
 """(table name, row)"""
 
-WINDOW_TABLES: Final = ("service_windows", "log_patterns", "deploys", "baselines")
+WINDOW_TABLES: Final = ("service_windows", "services", "log_patterns", "deploys", "baselines")
 """Where `window_rows` puts its rows."""
 
 

@@ -24,6 +24,7 @@ from transforms.elements import (
     BaselineSnapshot,
     DeadLetter,
     Deploy,
+    FailedRow,
     LedgerEntry,
     LogPattern,
     MetricWindow,
@@ -46,6 +47,7 @@ TABLES: Final[dict[str, type[msgspec.Struct]]] = {
     "deploys": Deploy,
     "baselines": BaselineSnapshot,
     "dead_letters": DeadLetter,
+    "failed_rows": FailedRow,
     "ledger": LedgerEntry,
     "services": Service,
 }
@@ -66,6 +68,7 @@ TABLE_KEYS: Final[dict[str, tuple[str, ...]]] = {
     "deploys": ("deploy_id",),
     "baselines": ("tenant_id", "service", "signal"),
     "dead_letters": ("dead_letter_id",),
+    "failed_rows": ("failed_row_id",),
     "ledger": ("tenant_id", "source", "receive_minute"),
     "services": ("tenant_id", "service"),
 }
