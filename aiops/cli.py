@@ -59,7 +59,7 @@ app.add_typer(launch_app, name="launch")
 app.command(
     "doctor",
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
-    epilog="Give it the options of the job too, as `aiops run` and `aiops launch start` take them.",
+    epilog="All options of `aiops run` are taken too: give those that the job has.",
 )(doctor)
 app.command("simulate")(simulate)
 app.command("explain")(explain)

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from google.api_core.exceptions import Forbidden
 from google.auth.credentials import AnonymousCredentials
-from loopback_servers import Answer, HttpServer, http_server
+from loopback_servers import Answer, HttpServer, http_server, json_server
 from sample_store import build_store
 from typer.main import get_command
 from typer.testing import CliRunner, Result
@@ -197,50 +194,37 @@ def test_credentials_are_tried_before_anything_is_asked_with_them(
 # ---------------------------------------------------------------------------------------- backlog
 
 
-def series(*values: int) -> Answer:
+def series(*values: int) -> dict[str, Any]:
     points = [{"interval": {}, "value": {"int64Value": str(value)}} for value in values]
-    return Answer(200, {}, json.dumps({"timeSeries": [{"points": points}]} if points else {}).encode())
+    return {"timeSeries": [{"points": points}]} if points else {}
 
 
 @pytest.mark.parametrize(
-    ("answer", "state", "says"),
+    ("status", "answer", "state", "says"),
     [
-        (series(40, 9000), "ok", "waits for 40 s"),
-        (series(9000, 40), "failed", "waits for 2 h"),
-        (series(), "skipped", "no figure"),
-        (Answer(403), "skipped", "HTTPError"),
-        (Answer(200, {}, b"<html>"), "skipped", "does not say"),
-        (Answer(200, {}, b'{"timeSeries": [{"points": [{"value": 3}]}]}'), "skipped", "does not say"),
-        (Answer(200, {}, b"[]"), "skipped", "does not say"),
+        (200, series(40, 9000), "ok", "waits for 40 s"),
+        (200, series(9000, 40), "failed", "waits for 2 h"),
+        (200, series(), "skipped", "no figure"),
+        (403, {}, "skipped", "HTTPError"),
+        (200, b"<html>", "skipped", "does not say"),
+        (200, {"timeSeries": [{"points": [{"value": 3}]}]}, "skipped", "does not say"),
+        (200, [], "skipped", "does not say"),
     ],
 )
-def test_the_oldest_unread_message_is_told(answer: Answer, state: str, says: str) -> None:
+def test_the_oldest_unread_message_is_told(status: int, answer: object, state: str, says: str) -> None:
     """The newest figure counts; where there is none, nothing is claimed."""
-    with get_server(answer) as url:
-        check = check_backlog(AnonymousCredentials(), SUBSCRIPTION, NOW, url)
+    asked: list[str] = []
+
+    def reply(method: str, path: str, body: Any) -> tuple[int, Any]:
+        asked.append(path)
+        return status, answer
+
+    with json_server(reply) as address:
+        check = check_backlog(AnonymousCredentials(), SUBSCRIPTION, NOW, f"http://{address}")
     assert (check.state, says in check.found) == (state, True)
-
-
-@contextmanager
-def get_server(answer: Answer) -> Iterator[str]:
-    """A server that answers every GET of the API's address so."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            known = self.path.startswith("/v3/projects/acme-prod/timeSeries?filter=metric.type")
-            self.send_response(answer.status if known else 500)
-            self.send_header("Content-Length", str(len(answer.body)))
-            self.end_headers()
-            self.wfile.write(answer.body)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
+    (path,) = asked
+    assert path.startswith("/v3/projects/acme-prod/timeSeries?filter=metric.type")
+    assert "aiops-logs" in path
 
 
 # ------------------------------------------------------------------------------------------ parts

@@ -9,12 +9,12 @@ from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import free_port
+from loopback_servers import json_server
 from typer.testing import CliRunner
 
 from aiops.cli import app
@@ -31,7 +31,7 @@ WORKER = Identity("worker@acme-prod.iam.gserviceaccount.com", is_service_account
 
 
 @dataclass
-class FakeBigQuery:
+class FakeDataset:
     """One dataset with all tables and views, and answers of its two queries."""
 
     schemas: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
@@ -44,7 +44,7 @@ class FakeBigQuery:
     released: threading.Event = field(default_factory=threading.Event)
     asked: list[str] = field(default_factory=list)
 
-    def answer(self, path: str, body: dict[str, Any]) -> tuple[int, Any]:
+    def answer(self, method: str, path: str, body: Any) -> tuple[int, Any]:
         path = path.partition("?")[0]
         self.asked.append(path)
         if self.silent and self.silent in path:
@@ -92,34 +92,14 @@ def _reference(table: str) -> dict[str, str]:
 
 
 @pytest.fixture
-def bigquery(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeBigQuery]:
+def bigquery(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeDataset]:
     """A dataset at which all is well."""
-    fake = FakeBigQuery(newest=datetime.now(UTC) - timedelta(minutes=2))
+    fake = FakeDataset(newest=datetime.now(UTC) - timedelta(minutes=2))
     fake.schemas = {table: deepcopy(bigquery_schema(table)) for table in TABLES}
-
-    class Handler(BaseHTTPRequestHandler):
-        def _answer(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            status, answer = fake.answer(self.path, json.loads(body or b"{}"))
-            content = json.dumps(answer).encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
-
-        do_GET = do_POST = _answer  # noqa: N815
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", f"127.0.0.1:{server.server_port}")
-    yield fake
-    fake.released.set()
-    server.shutdown()
-    server.server_close()
+    with json_server(fake.answer) as address:
+        monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", address)
+        yield fake
+        fake.released.set()
 
 
 def doctor(tmp_path: Path) -> tuple[int, list[dict[str, Any]]]:
@@ -137,17 +117,17 @@ def complaints(checks: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [check for check in checks if check["state"] in {"warning", "failed"}]
 
 
-def test_a_dataset_as_this_version_writes_it_is_well(bigquery: FakeBigQuery, tmp_path: Path) -> None:
+def test_a_dataset_as_this_version_writes_it_is_well(bigquery: FakeDataset, tmp_path: Path) -> None:
     """Tables, columns, views, the newest window and the ledger; no table is asked for twice."""
     code, checks = doctor(tmp_path)
     assert (code, complaints(checks)) == (0, [])
     subjects = [check["subject"] for check in checks]
-    assert subjects == ["acme-prod.aiops", "columns", "views", "newest window", "ledger"]
-    assert "12,345 lines" in checks[-1]["found"]
+    assert subjects == ["acme-prod.aiops", "columns", "views", "newest window", "ledger", "failed rows"]
+    assert "12,345 lines" in checks[-2]["found"]
     assert len(bigquery.asked) == 2 + len(TABLES) + 2
 
 
-def test_what_is_missing_names_terraform(bigquery: FakeBigQuery, tmp_path: Path) -> None:
+def test_what_is_missing_names_terraform(bigquery: FakeDataset, tmp_path: Path) -> None:
     """A table, a column, a nested column and a view; and nothing is read of such a dataset."""
     del bigquery.schemas["ledger"]
     bigquery.views.remove("open_alerts")
@@ -165,7 +145,7 @@ def test_what_is_missing_names_terraform(bigquery: FakeBigQuery, tmp_path: Path)
     assert [check["state"] for check in checks if check["layer"] == "freshness"] == ["skipped"]
 
 
-def test_no_dataset_is_one_complaint(bigquery: FakeBigQuery, tmp_path: Path) -> None:
+def test_no_dataset_is_one_complaint(bigquery: FakeDataset, tmp_path: Path) -> None:
     """Not one for each table of it."""
     bigquery.failures[DATASET] = 404
     code, checks = doctor(tmp_path)
@@ -201,7 +181,7 @@ def test_columns_beyond_ours_are_told_only_where_rows_must_have_them() -> None:
         assert tables.table_problems("ledger", schema) == expected
 
 
-def test_a_refusal_names_the_role(bigquery: FakeBigQuery, tmp_path: Path) -> None:
+def test_a_refusal_names_the_role(bigquery: FakeDataset, tmp_path: Path) -> None:
     """403 is a failed check, once, and what the server says is printed harmlessly."""
     bigquery.failures["/tables/"] = 403
     code, checks = doctor(tmp_path)
@@ -210,7 +190,7 @@ def test_a_refusal_names_the_role(bigquery: FakeBigQuery, tmp_path: Path) -> Non
     assert "roles/bigquery.dataViewer" in check["mend"]
 
 
-def test_who_may_not_query_is_told_of_the_role(bigquery: FakeBigQuery, tmp_path: Path) -> None:
+def test_who_may_not_query_is_told_of_the_role(bigquery: FakeDataset, tmp_path: Path) -> None:
     """Tables can be seen, freshness cannot."""
     bigquery.failures["/queries"] = 403
     code, checks = doctor(tmp_path)
@@ -220,7 +200,7 @@ def test_who_may_not_query_is_told_of_the_role(bigquery: FakeBigQuery, tmp_path:
 
 
 @pytest.mark.parametrize("lacks", ["", "bigquery.tables.updateData"])
-def test_the_right_to_write_is_asked_for(lacks: str, bigquery: FakeBigQuery) -> None:
+def test_the_right_to_write_is_asked_for(lacks: str, bigquery: FakeDataset) -> None:
     """As whoever the credentials are; only an emulator has no rights."""
     bigquery.permissions = [name for name in bigquery.permissions if name != lacks]
     client = make_client("acme-prod")
@@ -241,7 +221,7 @@ def test_the_right_to_write_is_asked_for(lacks: str, bigquery: FakeBigQuery) -> 
     ],
 )
 def test_stale_rows_fail_where_a_job_streams(
-    hours: float | None, is_live: bool, state: str, bigquery: FakeBigQuery
+    hours: float | None, is_live: bool, state: str, bigquery: FakeDataset
 ) -> None:
     """Old rows of files are as old as the files; none at all may be a new job."""
     now = datetime.now(UTC)
@@ -253,7 +233,7 @@ def test_stale_rows_fail_where_a_job_streams(
     assert bool(check.mend) is (is_live and state != "ok")
 
 
-def test_lines_that_were_lost_fail(bigquery: FakeBigQuery, tmp_path: Path) -> None:
+def test_lines_that_were_lost_fail(bigquery: FakeDataset, tmp_path: Path) -> None:
     """A ledger that does not balance says how many minutes do not, and names the runbook."""
     bigquery.ledger = (90, 12_345, 2)
     code, checks = doctor(tmp_path)
@@ -263,8 +243,21 @@ def test_lines_that_were_lost_fail(bigquery: FakeBigQuery, tmp_path: Path) -> No
     assert (Path(__file__).parent.parent / runbook).is_file()
 
 
+def test_rows_that_wait_for_a_replay_are_told(bigquery: FakeDataset, tmp_path: Path) -> None:
+    """With the command that sends them again; those that were sent are done with."""
+    folder = tmp_path / "rows"
+    folder.mkdir()
+    (folder / "a.ndjson.replayed").touch()
+    assert complaints(doctor(tmp_path)[1]) == []
+    (folder / "b.ndjson").touch()
+    code, checks = doctor(tmp_path)
+    (check,) = complaints(checks)
+    assert (code, check["state"], "1 file of" in check["found"]) == (0, "warning", True)
+    assert check["mend"] == f"aiops replay failed-rows --dataset acme-prod.aiops --files {folder}"
+
+
 def test_a_server_that_is_silent_is_waited_for_once(
-    bigquery: FakeBigQuery, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    bigquery: FakeDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Within its bound, and no other question is put to it."""
     monkeypatch.setitem(tables._CALL, "timeout", 0.5)

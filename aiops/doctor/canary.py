@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from google.api_core.exceptions import DeadlineExceeded, GoogleAPICallError, NotFound
 
-from aiops.doctor.checks import CALL_SECONDS, SERVER_ERRORS, Check, refused
+from aiops.doctor.checks import CALL_SECONDS, SERVER_ERRORS, Check, counted, refused
 from aiops.doctor.pubsub import PubSubExam
 from pipeline.alert_messages import MessageError, parse_event_message
 from pipeline.sources import TIMESTAMP_ATTRIBUTE
@@ -39,7 +39,7 @@ class Canary:
     alert_topic: str
     tenant_id: str
     severity: str
-    timeout_seconds: float
+    timeout_seconds: int
     alert_subscription: str = ""  # a temporary one of the alert topic where none is given
 
     def line(self, at: datetime) -> dict[str, object]:
@@ -79,9 +79,9 @@ def _wait(exam: PubSubExam, canary: Canary, subscription: str) -> Check:
         for event in _pull(exam, subscription):
             if _is_answer(event, canary, sent_us):
                 seconds = round(time.monotonic() - begun, 1)
-                found = f"{event.event_type} after {seconds:.1f} s, {lines} lines sent"
+                found = f"{event.event_type} after {seconds:.1f} s, {counted(lines, 'line')} sent"
                 return Check(_LAYER, _SUBJECT, "ok", found, seconds=seconds)
-    found = f"none within {canary.timeout_seconds:.0f} s, though {lines} lines were published"
+    found = f"none within {canary.timeout_seconds} s, though {counted(lines, 'line')} went in"
     mend = "aiops launch list  # does it run, and with these options? then a longer --timeout"
     return Check(_LAYER, _SUBJECT, "failed", found, mend)
 

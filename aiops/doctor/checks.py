@@ -70,3 +70,8 @@ def told(error: Exception) -> str:
 def is_refusal(error: Exception) -> bool:
     """Whether `error` is about who asks, not about what was asked."""
     return isinstance(error, _REFUSED)
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 file`, `2 files`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

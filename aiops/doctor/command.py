@@ -19,24 +19,21 @@ def doctor(
         bool, typer.Option("--canary", help="Send a canary through the running job, and wait for its alert.")
     ] = False,
     logs_topic: Annotated[
-        str,
-        typer.Option(help="Topic that logs come in by: projects/P/topics/T; that of --input_subscription."),
+        str, typer.Option(metavar="TOPIC", help="Where logs come in; that of --input_subscription.")
     ] = "",
     alert_subscription: Annotated[
         str,
-        typer.Option(
-            help="Subscription of alerts to wait at that nobody else reads; one is made without it."
-        ),
+        typer.Option(metavar="SUBSCRIPTION", help="Wait here, where nobody else reads; else one is made."),
     ] = "",
     canary_tenant: Annotated[
-        str, typer.Option(help="Project that the canary's lines name; that of the topic without it.")
+        str, typer.Option(metavar="PROJECT", help="Tenant of the canary; the project of the topic.")
     ] = "",
     timeout: Annotated[
-        float, typer.Option(min=1, max=3600, metavar="SECONDS", help="Wait so long for the canary's alert.")
-    ] = 300.0,
+        int, typer.Option(min=1, max=3600, metavar="SECONDS", help="Wait so long for the canary's alert.")
+    ] = 300,
     as_json: AsJson = False,
 ) -> None:
-    """Check what the job needs, from its options to its alerts; takes the options of aiops run too."""
+    """Check all that the job needs, from its options to its alerts, and say how to mend what is wrong."""
     from aiops.doctor.checks import Check, worst
     from aiops.doctor.examination import examine
     from aiops.doctor.output import Printed

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Final
 
-from aiops.doctor.checks import Check
+from aiops.doctor.checks import Check, counted
 from aiops.run import EXPECTED
 from pipeline.alert_files import check_event_files
 from pipeline.baselines_source import read_baselines
@@ -67,7 +67,7 @@ def _readings(settings: Settings) -> Iterator[tuple[str, str, Callable[[], Looke
     if settings.catalog:
         yield "catalog", f"aiops catalog check {settings.catalog}", lambda: _catalog(settings)
     if settings.enable_gemini_analysis:
-        yield "prices", "", lambda: (f"{len(read_price_file(settings.gemini_prices))} models have one", "")
+        yield "prices", "", lambda: (counted(len(read_price_file(settings.gemini_prices)), "price"), "")
     yield "redaction key", "", lambda: _key(settings)
     if settings.warm_start:
         yield "warm start", "", lambda: _snapshots(settings)
@@ -85,7 +85,7 @@ def _looked(subject: str, mend: str, look: Callable[[], Looked]) -> Check:
 
 def _files(patterns: list[str], option: str) -> Looked:
     files = [path for path in match_files(patterns, option) if path != _STDIN]
-    return f"{len(files):,} files" if files else "standard input", ""
+    return counted(len(files), "file") if files else "standard input", ""
 
 
 def _rules(settings: Settings) -> Looked:
@@ -114,9 +114,9 @@ def _key(settings: Settings) -> Looked:
 
 def _snapshots(settings: Settings) -> Looked:
     check_snapshots(settings.warm_start, settings.window_seconds)
-    return f"{len(settings.warm_start)} files of snapshots", ""
+    return f"{counted(len(settings.warm_start), 'file')} of snapshots", ""
 
 
 def _past(settings: Settings) -> Looked:
     check_event_files(settings.alert_events)
-    return f"{len(settings.alert_events)} files of alert events", ""
+    return f"{counted(len(settings.alert_events), 'file')} of alert events", ""

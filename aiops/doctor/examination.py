@@ -16,7 +16,7 @@ from aiops.doctor.credentials import (
     check_credentials,
     needs_credentials,
 )
-from aiops.doctor.freshness import check_dataset_freshness, check_store
+from aiops.doctor.freshness import check_dataset_freshness, check_failed_rows, check_store
 from aiops.doctor.pubsub import PubSubExam
 from aiops.doctor.tables import check_tables
 from aiops.doctor.wishes import Wishes
@@ -136,6 +136,7 @@ def _dataset(settings: Settings, identity: Identity | None, now: datetime) -> It
         if (yield from _all_of(checks, "BigQuery")):
             rows = check_dataset_freshness(client, dataset, now, is_live=settings.is_streaming)
             yield from _all_of(rows, "BigQuery")
+            yield check_failed_rows(settings)
         else:
             yield _skipped("freshness", "until what failed above is mended")
     finally:

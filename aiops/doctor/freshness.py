@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
+from apache_beam.io.filesystems import FileSystems
 from google.cloud import bigquery
 
-from aiops.doctor.checks import CALL_SECONDS, SERVER_ERRORS, Check, refused
+from aiops.doctor.checks import CALL_SECONDS, SERVER_ERRORS, Check, counted, refused
 from pipeline.bigquery_client import split_dataset
 from pipeline.duckdb_store import DuckDBStore, Row, StoreError
+from pipeline.failed_rows import SUFFIX, FailedRowsError, find_failed_rows
 from pipeline.settings import Settings
 from pipeline.tables import TABLES
 
@@ -26,6 +29,8 @@ SETTLED: Final = timedelta(minutes=30)
 LOOK_BACK: Final = timedelta(days=2)
 SLOW: Final = "aiops launch list  # does it run? see docs/runbooks/the-job-is-slow.md"
 _LOST: Final = "# docs/runbooks/ledger-does-not-balance.md"
+
+_WAITING: Final = "failed rows"
 
 Ask = Callable[[str], Row]
 """The one row that SQL gives; `{place}` in it is where a table is, @since and @until are times."""
@@ -56,6 +61,19 @@ def check_dataset_freshness(
         yield _ledger(ask)
     except SERVER_ERRORS as error:
         yield refused(_LAYER, dataset, error, mend)
+
+
+def check_failed_rows(settings: Settings) -> Check:
+    """Whether rows wait in the folder that they are kept in while BigQuery does not take them."""
+    folder = settings.failed_rows
+    try:
+        files = find_failed_rows(FileSystems.join(folder, f"*{SUFFIX}"))
+    except FailedRowsError as error:
+        return Check(_LAYER, _WAITING, "failed", str(error), "# make the folder, or mend its permissions")
+    if files:
+        mend = f"aiops replay failed-rows --dataset {settings.dataset} --files {shlex.quote(folder)}"
+        return Check(_LAYER, _WAITING, "warning", f"{counted(len(files), 'file')} of rows in {folder}", mend)
+    return Check(_LAYER, _WAITING, "ok", f"none wait in {folder}")
 
 
 def check_store(settings: Settings, now: datetime) -> Iterator[Check]:
@@ -115,7 +133,9 @@ def _ledger(ask: Ask) -> Check:
     if row["unbalanced"]:
         found = f"{row['unbalanced']:,} of {row['minutes']:,} minutes do not balance: lines were lost"
         return Check(_LAYER, "ledger", "failed", found, _LOST)
-    found = f"all {row['received']:,} lines and points of {row['minutes']:,} minutes are accounted for"
+    found = (
+        f"all {row['received']:,} lines and points of {counted(row['minutes'], 'minute')} are accounted for"
+    )
     return Check(_LAYER, "ledger", "ok", found)
 
 

@@ -63,5 +63,6 @@ class Printed:
             )
             return
         counts = Counter(check.state for check in checks)
-        told = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
+        names = {"warning": "warnings" if counts["warning"] > 1 else "warning"}
+        told = ", ".join(f"{counts[state]} {names.get(state, state)}" for state in STATES if counts[state])
         self._console.print(Text.assemble(("stopped: " if stopped else "", "bold yellow"), told or "nothing"))

@@ -15,6 +15,7 @@ from aiops.doctor.checks import (
     TERRAFORM,
     Check,
     State,
+    counted,
     is_refusal,
     refused,
     told,
@@ -105,7 +106,9 @@ class PubSubExam:
             yield refused(_LAYER, subject, error, _grant(path, "pubsub.topics.get", self._identity))
             return
         if readers:
-            yield Check(_LAYER, subject, "ok", f"exists, {readers} subscriptions" if is_read else "exists")
+            yield Check(
+                _LAYER, subject, "ok", f"exists, {counted(readers, 'subscription')}" if is_read else "exists"
+            )
         else:
             mend = f"gcloud pubsub subscriptions create aiops-notify --topic={shlex.quote(path)}"
             yield Check(_LAYER, subject, "warning", "exists, but nobody reads it: no subscription", mend)

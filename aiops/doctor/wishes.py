@@ -21,7 +21,7 @@ class Wishes:
     logs_topic: str = ""
     alert_subscription: str = ""
     canary_tenant: str = ""
-    timeout_seconds: float = 300.0
+    timeout_seconds: int = 300
     uses_pubsub: bool = False
 
 
@@ -32,7 +32,7 @@ def check_wishes(
     logs_topic: str,
     alert_subscription: str,
     canary_tenant: str,
-    timeout_seconds: float,
+    timeout_seconds: int,
 ) -> Wishes:
     """The wishes, where they fit the options of the job. Raises OptionsError."""
     for option, value, shape, kind in (
