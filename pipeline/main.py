@@ -40,6 +40,8 @@ from pipeline.stage_settings import gemini_settings, graph_settings
 from pipeline.store import WriteToStore
 
 CANCEL_SECONDS: Final = 3
+SERIES: Final = "timeSeries"
+"""The list that the API's answers have series in."""
 
 
 def run(arguments: Sequence[str]) -> PipelineResult:
@@ -143,14 +145,20 @@ def make_past_alerts(settings: Settings) -> beam.PTransform | None:
 
 def make_source(settings: Settings) -> beam.PTransform:
     if settings.input_subscription:
-        return ReadLogMessages(settings.input_subscription, settings.tenant)
+        return ReadLogMessages(settings.input_subscription, settings.max_line_bytes, settings.tenant)
     return ReadLogFiles(settings.input, settings.max_line_bytes, settings.tenant)
 
 
 def make_metrics_source(settings: Settings) -> beam.PTransform:
     if settings.metrics_subscription:
-        return ReadLogMessages(settings.metrics_subscription, settings.tenant, END_TIME_ATTRIBUTE)
-    return ReadLogFiles(settings.metrics, settings.max_line_bytes, settings.tenant, "--metrics", "timeSeries")
+        return ReadLogMessages(
+            settings.metrics_subscription,
+            settings.max_line_bytes,
+            settings.tenant,
+            END_TIME_ATTRIBUTE,
+            SERIES,
+        )
+    return ReadLogFiles(settings.metrics, settings.max_line_bytes, settings.tenant, "--metrics", SERIES)
 
 
 def make_warm_start(settings: Settings) -> beam.PTransform | None:
