@@ -31,7 +31,7 @@ from transforms.alert.view import AlertView, fold_events
 from transforms.alert_elements import AlertCommand, AlertEvent
 from transforms.elements import MINUTE_US
 from transforms.redact.redactor import Redactor
-from transforms.redact.settings import DEMO_MASTER_KEY, RedactSettings
+from transforms.redact.settings import DemoKey, RedactSettings
 
 PROJECT = "aiops-test"
 DEADLINE_SECONDS = 120
@@ -74,7 +74,7 @@ def act(store: Path, view: AlertView, action: str, **more: Any) -> list[AlertEve
     command = AlertCommand(
         f"{action}-{clock}", view.tenant_id, action, "ann", clock, view.alert_id, **more  # type: ignore[arg-type]
     )  # fmt: skip
-    redactor = Redactor(RedactSettings(master_key=DEMO_MASTER_KEY))
+    redactor = Redactor(RedactSettings(DemoKey()))
     return apply_to_store(str(store), command, redactor, clock)
 
 

@@ -83,6 +83,19 @@ Measures = tuple[tuple[str, int], ...]
 # --------------------------------------------------------------------- inside a bundle, mutable
 
 
+UnpackReason = Literal["broken_compression", "unpacks_too_large"]
+
+
+class BrokenPayload(msgspec.Struct, gc=False):
+    """A compressed message that could not be unpacked: one payload, for Parse to count and to refuse."""
+
+    digest: str  # hash of the message
+    payload_bytes: int
+    publish_time_ns: int
+    reason: UnpackReason
+    detail: str
+
+
 class PayloadBatch(msgspec.Struct, gc=False):
     """Raw lines or messages as they were received, not yet looked at.
 
@@ -93,6 +106,7 @@ class PayloadBatch(msgspec.Struct, gc=False):
     payloads: list[bytes]
     publish_times_ns: list[int] = []
     tenant_id: str = ""
+    broken: list[BrokenPayload] = []
 
 
 class LogEntry(msgspec.Struct, gc=False):

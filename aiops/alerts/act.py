@@ -29,7 +29,7 @@ from transforms.alert.view import AlertView
 from transforms.alert_elements import AlertAction, AlertCommand, AlertEvent, Matcher, MatcherName
 from transforms.elements import MICROSECONDS
 from transforms.redact.redactor import Redactor
-from transforms.redact.settings import DEMO_MASTER_KEY, RedactSettings
+from transforms.redact.settings import DemoKey, RedactSettings
 
 Id = Annotated[str, typer.Argument(help="Id of the alert, or a beginning of it that no other has.")]
 Topic = Annotated[
@@ -249,7 +249,7 @@ def _tell(events: list[AlertEvent], command: AlertCommand, *, as_json: bool) -> 
 
 def _redactor(key_file: str) -> Redactor:
     if not key_file:
-        return Redactor(RedactSettings(master_key=DEMO_MASTER_KEY))
+        return Redactor(RedactSettings(DemoKey()))
     from pipeline.settings import OptionsError, Settings
     from pipeline.stage_settings import redact_settings
 
