@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import gc
-import hashlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import repeat
 from typing import Any, Final
 
+from transforms.dead_letters import make_dead_letter
 from transforms.elements import (
     MINUTE_NS,
     MINUTE_US,
@@ -20,7 +20,6 @@ from transforms.elements import (
     LogBatch,
     LogEntry,
     PayloadBatch,
-    content_id,
 )
 from transforms.parse.audit import apply_proto
 from transforms.parse.endpoints import EndpointMasker
@@ -33,13 +32,11 @@ from transforms.parse.settings import ParseSettings
 from transforms.parse.severities import read_severity
 from transforms.parse.sources import Labels, Source, describe_source
 from transforms.resources import clean_name
-from transforms.timestamps import FUTURE_SECONDS, YEAR_2000_NS, TimestampParser
+from transforms.timestamps import FUTURE_NS, YEAR_2000_NS, TimestampParser
 
 STAGE: Final = "parse"
-MAX_DEAD_LETTER_BYTES: Final = 2048
 _MAX_SOURCES_KEPT: Final = 8192
 _MAX_SOURCE_KEY: Final = 2048
-_FUTURE_NS: Final = FUTURE_SECONDS * NANOSECONDS
 
 
 class EntryParser:
@@ -54,7 +51,7 @@ class EntryParser:
         self._endpoints = EndpointMasker()
         self._sources: dict[tuple[bytes, Labels, str], Source] = {}
         self._lateness_ns = settings.lateness_seconds * NANOSECONDS
-        self._latest_ns = settings.now_ns + _FUTURE_NS
+        self._latest_ns = settings.now_ns + FUTURE_NS
         self._fields = FieldReader(settings.fields) if settings.fields else None
 
     def parse_batch(self, batch: PayloadBatch) -> LogBatch:
@@ -174,11 +171,11 @@ class EntryParser:
     def _read_times(self, raw: RawEntry, publish_ns: int) -> tuple[int, int, bool, bool]:
         """Event time, receive time, whether the entry's own time was absurd, whether it is late."""
         event_ns, said_ns = self._read_timestamps(raw.timestamp, raw.receive_timestamp)
-        latest_ns = publish_ns + _FUTURE_NS if publish_ns else self._latest_ns
+        latest_ns = publish_ns + FUTURE_NS if publish_ns else self._latest_ns
         if said_ns is not None and YEAR_2000_NS <= said_ns <= latest_ns:
             if event_ns is not None and event_ns >= YEAR_2000_NS:
                 delay_ns = said_ns - event_ns
-                if delay_ns >= -_FUTURE_NS:
+                if delay_ns >= -FUTURE_NS:
                     return event_ns, said_ns, False, delay_ns > self._lateness_ns
             return self._settle_times(raw, event_ns, said_ns, from_entry=True)
         return self._settle_times(raw, event_ns, publish_ns, from_entry=False)
@@ -209,7 +206,7 @@ class EntryParser:
                     "bad_timestamp", "timestamp is not RFC 3339, and no receive time is known"
                 )
             return known_ns, receive_ns, bool(raw.timestamp), False
-        latest_ns = known_ns + _FUTURE_NS if known_ns else self._latest_ns
+        latest_ns = known_ns + FUTURE_NS if known_ns else self._latest_ns
         if YEAR_2000_NS <= event_ns <= latest_ns:
             is_late = bool(known_ns) and known_ns - event_ns > self._lateness_ns
             return event_ns, receive_ns, False, is_late
@@ -228,19 +225,8 @@ class EntryParser:
         self, payload: bytes, refused: RefusedPayload, publish_ns: int, tenant_id: str
     ) -> DeadLetter:
         minute_us = (publish_ns or self._settings.received_at_ns) // MINUTE_NS * MINUTE_US
-        tenant_id = tenant_id or UNKNOWN_TENANT
-        digest = hashlib.blake2b(payload, digest_size=16).hexdigest()
-        beginning = payload[:MAX_DEAD_LETTER_BYTES].decode("utf-8", "replace").replace("\x00", "\ufffd")
-        cut = beginning.encode()[:MAX_DEAD_LETTER_BYTES].decode("utf-8", "ignore")
-        return DeadLetter(
-            content_id(STAGE, refused.reason, tenant_id, minute_us, digest),
-            tenant_id,
-            STAGE,
-            refused.reason,
-            refused.detail,
-            cut,
-            len(payload),
-            minute_us,
+        return make_dead_letter(
+            STAGE, refused.reason, refused.detail, tenant_id or UNKNOWN_TENANT, payload, minute_us
         )
 
 

@@ -21,7 +21,8 @@ from transforms.elements import (
     content_id,
 )
 from transforms.measures import merge_fields
-from transforms.revisions import MAX_PATTERN_REVISIONS, MAX_REVISIONS, add_revisions
+from transforms.pattern_stats import add_counts, copy_stats
+from transforms.revisions import MAX_REVISIONS, add_revisions
 from transforms.sketches import merge_max, merge_sum
 from transforms.summarize.counting import add_requests
 from transforms.summarize.deduplicate import merge_line
@@ -137,16 +138,9 @@ def add_pattern(into: dict[str, PatternStats], key: str, other: PatternStats) ->
     """Add `other` to the stats of `key`; `other` is never shared with `into`."""
     stats = into.get(key)
     if stats is None:
-        into[key] = msgspec.structs.replace(
-            other, examples=list(other.examples), revisions=dict(other.revisions)
-        )
+        into[key] = copy_stats(other)
         return
-    stats.count += other.count
-    stats.errors += other.errors
-    stats.severity = max(stats.severity, other.severity)
-    stats.exception = min(filter(None, (stats.exception, other.exception)), default="")
-    if other.revisions:
-        add_revisions(stats.revisions, other.revisions, MAX_PATTERN_REVISIONS)
+    add_counts(stats, other)
     keep_example(stats, *other.examples)
 
 
