@@ -380,12 +380,12 @@ class WindowSummary(msgspec.Struct, array_like=True, gc=False):
     latency_bins: dict[int, int] = {}
     endpoints: dict[str, RequestStats] = {}
     endpoint_level: int = 0  # how far endpoints were coarsened so that they fit
-    callers: dict[str, RequestStats] = {}
+    callers: dict[str, RequestStats] = {}  # capped, see transforms/capped_names.py
     patterns: dict[str, PatternStats] = {}
     pattern_level: int = 0  # how far shapes were coarsened so that they fit
     principals: dict[int, int] = {}  # HyperLogLog registers, see transforms/summarize/distinct.py
     addresses: dict[int, int] = {}
-    revisions: dict[str, int] = {}  # capped, see transforms/revisions.py
+    revisions: dict[str, int] = {}  # capped, see transforms/capped_names.py
     instances: dict[int, int] = {}  # HyperLogLog registers
     traces: dict[str, TraceError] = {}
     deploys: list[DeployEvent] = []
@@ -449,7 +449,10 @@ class ServiceWindow(msgspec.Struct, frozen=True):
         str, describe("JSON object: count, mean, min, max and p95 of the numeric fields of --baselines.")
     ]
     endpoints: Annotated[str, describe("JSON object: requests, errors and p95 latency by endpoint.")]
-    callers: Annotated[str, describe("JSON object: requests, errors and p95 latency by calling service.")]
+    callers: Annotated[
+        str,
+        describe("JSON object: requests, errors and p95 latency by calling service; * is all beyond 200."),
+    ]
     revisions: Annotated[str, describe("JSON object: lines by revision of the service.")]
     bands: Annotated[
         str,

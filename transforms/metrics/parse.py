@@ -36,7 +36,7 @@ from transforms.metrics.raw import (
 )
 from transforms.metrics.settings import MetricSettings
 from transforms.rates import P95, bucket_quantile
-from transforms.timestamps import FUTURE_SECONDS, YEAR_2000_NS, TimestampParser
+from transforms.timestamps import FUTURE_NS, YEAR_2000_NS, TimestampParser
 
 STAGE: Final = "parse_metrics"
 LARGEST_VALUE: Final = 1e100
@@ -44,7 +44,6 @@ LARGEST_VALUE: Final = 1e100
 
 _MAX_SERIES_KEPT: Final = 16_384
 _MAX_SERIES_KEY: Final = 8_192
-_FUTURE_NS: Final = FUTURE_SECONDS * NANOSECONDS
 
 Reading = tuple[Statistic, float | None, int, Buckets | None]
 """statistic, value, weight, buckets: see MetricPoint"""
@@ -94,7 +93,7 @@ class MetricParser:
         for where, reason in part.refused:
             refusals[reason].append(where)
         is_filtered = bool(self._settings.services) and names.service not in self._settings.services
-        latest_ns = (publish_ns or self._settings.now_ns) + _FUTURE_NS
+        latest_ns = (publish_ns or self._settings.now_ns) + FUTURE_NS
         late = filtered = 0
         for number, point in enumerate(raw.points):
             try:
