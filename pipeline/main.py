@@ -43,6 +43,8 @@ from pipeline.stage_settings import gemini_settings, graph_settings
 from pipeline.store import WriteToStore
 
 CANCEL_SECONDS: Final = 3
+SERIES: Final = "timeSeries"
+"""The list that the API's answers have series in."""
 
 
 def run(arguments: Sequence[str]) -> PipelineResult:
@@ -104,9 +106,9 @@ def build_job(pipeline: beam.Pipeline, settings: Settings) -> None:
     unpublished = _publish_alerts(alerts, settings)
     if unpublished is not None:
         rows["unpublished"] = unpublished | "UnpublishedRows" >> MakeRows("dead_letters")
+    _write_rows(rows | alerts.rows, settings)
     letters = [*(outputs.dead_letters for outputs in found), alerts.dead_letters, unpublished]
     _publish_dead_letters([one for one in letters if one is not None], settings)
-    _write_rows(rows | alerts.rows, settings)
 
 
 def _publish(outputs: Outputs, settings: Settings, step: str) -> None:
@@ -115,7 +117,7 @@ def _publish(outputs: Outputs, settings: Settings, step: str) -> None:
 
 
 def _publish_alerts(alerts: AlertOutputs, settings: Settings) -> beam.PCollection | None:
-    """Publish what people should know of; dead letters of what found no topic, where there can be some."""
+    """Publish what people should know of; dead letters of what could not be, where there can be some."""
     if TENANT in settings.alert_topic:
         return alerts.events | PublishAlertEventsPerTenant(settings.alert_topic)
     if settings.alert_topic:
@@ -151,14 +153,20 @@ def make_past_alerts(settings: Settings) -> beam.PTransform | None:
 
 def make_source(settings: Settings) -> beam.PTransform:
     if settings.input_subscription:
-        return ReadLogMessages(settings.input_subscription, settings.tenant)
+        return ReadLogMessages(settings.input_subscription, settings.max_line_bytes, settings.tenant)
     return ReadLogFiles(settings.input, settings.max_line_bytes, settings.tenant)
 
 
 def make_metrics_source(settings: Settings) -> beam.PTransform:
     if settings.metrics_subscription:
-        return ReadLogMessages(settings.metrics_subscription, settings.tenant, END_TIME_ATTRIBUTE)
-    return ReadLogFiles(settings.metrics, settings.max_line_bytes, settings.tenant, "--metrics", "timeSeries")
+        return ReadLogMessages(
+            settings.metrics_subscription,
+            settings.max_line_bytes,
+            settings.tenant,
+            END_TIME_ATTRIBUTE,
+            SERIES,
+        )
+    return ReadLogFiles(settings.metrics, settings.max_line_bytes, settings.tenant, "--metrics", SERIES)
 
 
 def make_warm_start(settings: Settings) -> beam.PTransform | None:

@@ -74,6 +74,16 @@ variable "parameters" {
   default     = {}
 }
 
+variable "redaction_key_version" {
+  description = "Number of the version of the secret that holds the master key of redaction. Placeholders name it."
+  type        = number
+  default     = 1
+  validation {
+    condition     = var.redaction_key_version >= 1 && floor(var.redaction_key_version) == var.redaction_key_version
+    error_message = "A number from 1 on: latest would change placeholders under a running job."
+  }
+}
+
 variable "workers" {
   description = "Workers of the job. subnetwork: regions/R/subnetworks/S with Private Google Access; null for a network of their own."
   type = object({

@@ -93,8 +93,8 @@ def cloud_graph(request: pytest.FixtureRequest, tmp_path: Any) -> Graph:
 
 def _graph(topic: str, tmp_path: Any, *arguments: str) -> Graph:
     (tmp_path / "past.ndjson").touch()
-    topic = f"projects/acme-prod/topics/{topic}"
-    return graph_of("--alert_topic", topic, "--alert_events", str(tmp_path / "past.ndjson"), *arguments)
+    past = ("--alert_events", str(tmp_path / "past.ndjson"))
+    return graph_of("--alert_topic", f"projects/acme-prod/topics/{topic}", *past, *arguments)
 
 
 def graph_of(*arguments: str) -> Graph:

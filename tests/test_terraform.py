@@ -70,10 +70,10 @@ def test_terraform_makes_every_table_and_view() -> None:
 
 def test_the_job_is_given_parameters_that_it_has() -> None:
     """Names in dataflow.tf are options of the job."""
-    block = CODE["dataflow.tf"].partition("merge(")[2].partition("var.parameters")[0]
+    block = CODE["dataflow.tf"].partition("merge(")[2].partition("\n    var.parameters,")[0]
     names = re.findall(r"^\s*(?:\S.*\{ )?(\w+) +=", block, re.MULTILINE)
     assert set(names) <= set(Settings.model_fields)
-    assert {"input_subscription", "commands", "metrics_subscription"} <= set(names)
+    assert {"input_subscription", "commands", "metrics_subscription", "redaction_key_secret"} <= set(names)
 
 
 def test_every_variable_and_output_says_what_it_is() -> None:

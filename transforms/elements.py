@@ -90,6 +90,19 @@ Measures = tuple[tuple[str, int], ...]
 # --------------------------------------------------------------------- inside a bundle, mutable
 
 
+UnpackReason = Literal["broken_compression", "unpacks_too_large"]
+
+
+class BrokenPayload(msgspec.Struct, gc=False):
+    """A compressed message that could not be unpacked: one payload, for Parse to count and to refuse."""
+
+    digest: str  # hash of the message
+    payload_bytes: int
+    publish_time_ns: int
+    reason: UnpackReason
+    detail: str
+
+
 class PayloadBatch(msgspec.Struct, gc=False):
     """Raw lines or messages as they were received, not yet looked at.
 
@@ -100,6 +113,7 @@ class PayloadBatch(msgspec.Struct, gc=False):
     payloads: list[bytes]
     publish_times_ns: list[int] = []
     tenant_id: str = ""
+    broken: list[BrokenPayload] = []
 
 
 class LogEntry(msgspec.Struct, gc=False):
@@ -373,12 +387,12 @@ class WindowSummary(msgspec.Struct, array_like=True, gc=False):
     latency_bins: dict[int, int] = {}
     endpoints: dict[str, RequestStats] = {}
     endpoint_level: int = 0  # how far endpoints were coarsened so that they fit
-    callers: dict[str, RequestStats] = {}
+    callers: dict[str, RequestStats] = {}  # capped, see transforms/capped_names.py
     patterns: dict[str, PatternStats] = {}
     pattern_level: int = 0  # how far shapes were coarsened so that they fit
     principals: dict[int, int] = {}  # HyperLogLog registers, see transforms/summarize/distinct.py
     addresses: dict[int, int] = {}
-    revisions: dict[str, int] = {}  # capped, see transforms/revisions.py
+    revisions: dict[str, int] = {}  # capped, see transforms/capped_names.py
     instances: dict[int, int] = {}  # HyperLogLog registers
     traces: dict[str, TraceError] = {}
     deploys: list[DeployEvent] = []
@@ -442,7 +456,10 @@ class ServiceWindow(msgspec.Struct, frozen=True):
         str, describe("JSON object: count, mean, min, max and p95 of the numeric fields of --baselines.")
     ]
     endpoints: Annotated[str, describe("JSON object: requests, errors and p95 latency by endpoint.")]
-    callers: Annotated[str, describe("JSON object: requests, errors and p95 latency by calling service.")]
+    callers: Annotated[
+        str,
+        describe("JSON object: requests, errors and p95 latency by calling service; * is all beyond 200."),
+    ]
     revisions: Annotated[str, describe("JSON object: lines by revision of the service.")]
     bands: Annotated[
         str,

@@ -32,7 +32,7 @@ from transforms.incident_elements import Dependency, Incident, NearbyDeploy
 OPENED: Final = "it opened the incident"
 TOO_MANY: Final = "too many problems at once to tell them apart"
 REMEMBER_US: Final = DAY_US
-MAX_DEPLOYS: Final = 500
+MAX_REMEMBERED_DEPLOYS: Final = 500
 
 
 Cluster = list[tuple[Group, Link | None]]
@@ -293,7 +293,7 @@ def _note_deploys(state: TenantMemory, facts: dict[str, ServiceFacts]) -> None:
             found[key] = NearbyDeploy(key, service, event.what, event.event_time_us)
     since_us = state.facts_start_us - HOUR_US
     ordered = sorted(found.values(), key=lambda deploy: (deploy.deployed_at, deploy.deploy_id))
-    state.deploys = [deploy for deploy in ordered if deploy.deployed_at >= since_us][-MAX_DEPLOYS:]
+    state.deploys = [deploy for deploy in ordered if deploy.deployed_at >= since_us][-MAX_REMEMBERED_DEPLOYS:]
     state.deploys_changed()
 
 

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from operator import itemgetter
 from typing import Final
 
 from transforms.correlate.linking import Link
 from transforms.correlate.settings import CorrelateSettings
 from transforms.correlate.state import (
     FEW_MEMBERS,
+    MAX_DEPLOYS,
     MAX_LISTED,
     MAX_MEMBERS,
     MAX_SERVICES,
     IncidentState,
     TenantMemory,
 )
-from transforms.correlate.symptoms import Statement, add_symptom
+from transforms.correlate.symptoms import Statement, Symptoms, add_symptom
 from transforms.elements import (
     ANOMALY_SEVERITIES,
     DAY_US,
@@ -26,7 +29,7 @@ from transforms.elements import (
     content_id,
 )
 from transforms.fingerprints import fingerprint_of
-from transforms.incident_elements import IncidentAnomaly
+from transforms.incident_elements import IncidentAnomaly, NearbyDeploy
 
 MANY_SERVICES: Final = 3
 """So many services with an anomaly of medium severity or above raise the incident's severity by a step."""
@@ -152,10 +155,29 @@ def note_deploys(incident: IncidentState, memory: TenantMemory) -> None:
         if deploy.service in incident.symptoms
         and incident.started_us - DEPLOY_BEFORE_US <= deploy.deployed_at <= incident.last_us
     ]
-    incident.deploys = sorted(
-        {deploy.deploy_id: deploy for deploy in [*incident.deploys, *near]}.values(),
-        key=lambda deploy: (deploy.deployed_at, deploy.deploy_id),
-    )
+    known = {deploy.deploy_id for deploy in incident.deploys}.union(incident.unlisted_deploys)
+    fresh = [deploy for deploy in near if deploy.deploy_id not in known]
+    ranked = _telling_first([*incident.deploys, *fresh], incident.symptoms)
+    listed, left_out = ranked[:MAX_DEPLOYS], {deploy.deploy_id for deploy in ranked[MAX_DEPLOYS:]}
+    incident.deploys = sorted(listed, key=lambda deploy: (deploy.deployed_at, deploy.deploy_id))
+    incident.deploys_left_out += len(left_out)
+    coming = {deploy.deploy_id for deploy in memory.deploys}  # none else is ever seen again
+    incident.unlisted_deploys = sorted(left_out.union(incident.unlisted_deploys) & coming)
+
+
+def _telling_first(deploys: Sequence[NearbyDeploy], symptoms: Mapping[str, Symptoms]) -> list[NearbyDeploy]:
+    """Of each service the last one before its first anomaly, then of each the one before that, and so on.
+
+    Those that came after it go last.
+    """
+    counts: Counter[tuple[bool, str]] = Counter()
+    ranked = []
+    for deploy in sorted(deploys, key=lambda deploy: (-deploy.deployed_at, deploy.deploy_id)):
+        mine = symptoms.get(deploy.service)
+        is_after = mine is None or deploy.deployed_at > mine.first_us + MINUTE_US
+        counts[is_after, deploy.service] += 1
+        ranked.append((is_after, counts[is_after, deploy.service], deploy.service, deploy.deploy_id, deploy))
+    return [deploy for *_, deploy in sorted(ranked, key=itemgetter(0, 1, 2, 3))]
 
 
 def age_incident(incident: IncidentState, now_us: int, settings: CorrelateSettings) -> bool:

@@ -40,6 +40,7 @@ def make_incident(incident: IncidentState, memory: TenantMemory, tenant_id: str)
         effects=effects,
         trace_samples=_traces(incident, memory),
         deploys=list(incident.deploys),
+        deploy_count=len(incident.deploys) + incident.deploys_left_out,
         started_at=incident.started_us,
         opened_at=incident.opened_us,
         updated_at=incident.updated_us,

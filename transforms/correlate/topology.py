@@ -13,6 +13,7 @@ from typing import Final
 
 import msgspec
 
+from transforms.capped_names import OTHERS
 from transforms.correlate.clues import ServiceFacts
 from transforms.correlate.fronts import find_fronts
 from transforms.correlate.settings import ConfiguredDependency
@@ -30,7 +31,7 @@ ROW_MINUTES: Final = (5, 10)
 SLOT_US: Final = 10 * MINUTE_US
 """Counts of an edge are kept in steps of this much: a window each would be most of a tenant's state."""
 
-_NOBODY: Final = frozenset({"", "unknown", "-"})
+_NOBODY: Final = frozenset({"", "unknown", "-", OTHERS})
 
 
 class Slot(msgspec.Struct, array_like=True):

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from transforms.capped_names import OTHERS
 from transforms.detect.invariants import ALARM_Z
 from transforms.detect.request_line_table import (
     ALL,
@@ -98,4 +99,5 @@ def _count(summary: WindowSummary) -> dict[str, int]:
 
 
 def _largest(parts: Mapping[str, RequestStats], kind: str) -> list[tuple[str, RequestStats]]:
-    return sorted(parts.items(), key=lambda part: (-part[1].count, part[0]))[: MOST[kind]]
+    named = [part for part in parts.items() if part[0] != OTHERS]
+    return sorted(named, key=lambda part: (-part[1].count, part[0]))[: MOST[kind]]

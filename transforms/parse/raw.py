@@ -7,6 +7,7 @@ is wanted, names of BigQuery exports are understood. Anything else raises Refuse
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
 from typing import Any, Final, Literal, TypeGuard
@@ -100,7 +101,6 @@ _DEEP_BYTES: Final = 2_000
 """A shorter line cannot be nested a thousand levels, where decoders give up, each Python at another depth."""
 
 _NESTING: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\Z)|[\[\]{}]', re.DOTALL)
-_BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 
 
 def decode_entry(payload: bytes) -> RawEntry:
@@ -223,7 +223,7 @@ def _tolerate(payload: bytes) -> RawEntry:
 
 
 def _decode_untyped(payload: bytes) -> dict[str, Any]:
-    stripped = payload.removeprefix(_BYTE_ORDER_MARK).strip()
+    stripped = payload.removeprefix(codecs.BOM_UTF8).strip()
     if not stripped:
         raise RefusedPayload("empty", "no bytes but white space")
     if b"\\u" in stripped:

@@ -25,7 +25,7 @@ from transforms.measures import count_measures
 from transforms.sketches import distinct_add
 from transforms.summarize.counting import count_lines, is_error
 from transforms.summarize.deduplicate import list_lines
-from transforms.summarize.merging import add_pattern, empty_summary, fit, keep_trace
+from transforms.summarize.merging import add_pattern, empty_summary, fit, keep_deploys, keep_trace
 from transforms.summarize.spans import spans_of
 
 MAX_EXAMPLE_CHARACTERS: Final = 500
@@ -111,13 +111,10 @@ def _keep_samples(summary: WindowSummary, entries: list[LogEntry]) -> None:
         for value in values:
             distinct_add(registers, value)
     summary.spans = spans_of(entries)
-    summary.deploys = sorted(
-        {
-            DeployEvent(entry.event_time_ns // 1000, entry.method_name, entry.deploy, entry.principal)
-            for entry in entries
-            if entry.deploy
-        },
-        key=msgspec.structs.astuple,
+    summary.deploys = keep_deploys(
+        DeployEvent(entry.event_time_ns // 1000, entry.method_name, entry.deploy, entry.principal)
+        for entry in entries
+        if entry.deploy
     )
 
 
