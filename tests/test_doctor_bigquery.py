@@ -40,9 +40,11 @@ class FakeDataset:
     ledger: tuple[int, int, int] = (90, 12_345, 0)
     permissions: list[str] = field(default_factory=lambda: list(tables.WRITES))
     failures: dict[str, int] = field(default_factory=dict)  # a part of the path → HTTP status
+    message: str = "Access Denied: \x1b[31mno"
     silent: str = ""
     released: threading.Event = field(default_factory=threading.Event)
     asked: list[str] = field(default_factory=list)
+    queries: list[dict[str, Any]] = field(default_factory=list)
 
     def answer(self, method: str, path: str, body: Any) -> tuple[int, Any]:
         path = path.partition("?")[0]
@@ -68,6 +70,7 @@ class FakeDataset:
         if (table := path.removeprefix(f"{DATASET}/tables/")) in self.schemas:
             return 200, {"tableReference": _reference(table), "schema": {"fields": self.schemas[table]}}
         if path == f"{PREFIX}/queries":
+            self.queries.append(body)
             return 200, self._rows(body["query"])
         return 404, {"error": {"code": 404, "message": "Not found"}}
 
@@ -197,6 +200,17 @@ def test_who_may_not_query_is_told_of_the_role(bigquery: FakeDataset, tmp_path: 
     (check,) = complaints(checks)
     assert (code, check["layer"]) == (1, "freshness")
     assert "roles/bigquery.jobUser" in check["mend"]
+
+
+def test_a_look_at_the_ledger_has_a_price(bigquery: FakeDataset, tmp_path: Path) -> None:
+    """BigQuery is told what it may cost at most; where that is too little, the check is left out."""
+    doctor(tmp_path)
+    assert {query["maximumBytesBilled"] for query in bigquery.queries} == {str(20 << 30)}
+    bigquery.failures["/queries"] = 400
+    bigquery.message = "Query exceeded limit for bytes billed: 1. 2 or higher required."
+    code, checks = doctor(tmp_path)
+    assert (code, complaints(checks)) == (0, [])
+    assert [check["state"] for check in checks if check["subject"] == "ledger"] == ["skipped"]
 
 
 @pytest.mark.parametrize("lacks", ["", "bigquery.tables.updateData"])

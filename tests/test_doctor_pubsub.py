@@ -271,7 +271,7 @@ def test_a_subscription_that_is_given_keeps_what_is_not_for_the_doctor(server: F
     ("options", "says"),
     [
         (["--services", "cart,payment"], "--services leaves its lines out"),
-        (["--rules", "RULES"], "the rule canary is switched off"),
+        (["--rules", "RULES"], "it is switched off"),
     ],
 )
 def test_a_canary_that_cannot_come_back_is_not_sent(

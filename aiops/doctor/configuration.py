@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Final
@@ -12,6 +13,7 @@ from pipeline.alert_files import check_event_files
 from pipeline.baselines_source import read_baselines
 from pipeline.catalog_source import read_catalog
 from pipeline.prices_source import read_price_file
+from pipeline.redaction_key import NoAccessError
 from pipeline.rules_source import read_rules
 from pipeline.settings import Settings
 from pipeline.snapshot_files import check_snapshots
@@ -19,7 +21,7 @@ from pipeline.sources import match_files
 from pipeline.stage_settings import redact_settings
 from transforms.detect.rule_model import effective_rule
 from transforms.elements import CANARY_DETECTOR, CANARY_SERVICE, SEVERITY_NUMBERS
-from transforms.redact.settings import DEMO_MASTER_KEY
+from transforms.redact.settings import DemoKey
 
 _LAYER: Final = "configuration"
 _STDIN: Final = "-"
@@ -36,19 +38,20 @@ def check_configuration(settings: Settings) -> Iterator[Check]:
         yield _looked(subject, mend, look)
 
 
-def check_canary_gets_through(settings: Settings, tenant: str) -> Check:
+def check_canary_gets_through(settings: Settings, tenant: str, seconds: int) -> Check:
     """Whether a canary would be found at all by a job with these options."""
     problem = mend = ""
     rules = [effective_rule(rule, tenant, CANARY_SERVICE) for rule in read_rules(settings.rules).rules]
     in_force = [rule for rule in rules if f"rule:{rule.name}" == CANARY_DETECTOR and rule.enabled]
     if not in_force:
-        problem, mend = "the rule canary is switched off", f"# take it out of {settings.rules}: name: canary"
+        problem, mend = "it is switched off", f"# {settings.rules}: let the rule canary be as it is built in"
     elif settings.services and CANARY_SERVICE not in settings.services:
         problem = "--services leaves its lines out"
         mend = f"# --services {','.join([*settings.services, CANARY_SERVICE])}"
     if problem:
-        return Check("canary", "rule", "failed", f"{problem}: no canary can come back", mend)
-    return Check("canary", "rule", "ok", f"the rule canary is in force for {CANARY_SERVICE}")
+        return Check("canary", "rule canary", "failed", f"{problem}: no canary can come back", mend)
+    found = f"in force; a canary is on its way, and waited for {seconds} s at most"
+    return Check("canary", "rule canary", "ok", found)
 
 
 def canary_severity(settings: Settings) -> str:
@@ -104,12 +107,21 @@ def _catalog(settings: Settings) -> Looked:
 
 def _key(settings: Settings) -> Looked:
     redact = redact_settings(settings)
-    if redact.master_key == DEMO_MASTER_KEY:
+    if isinstance(redact.key, DemoKey):
         return (
             "the one that everybody knows: what is hidden can be guessed",
             "openssl rand -hex 32 > key  # and --redaction_key_file key",
         )
-    return f"read, {len(redact.master_key)} bytes, version {redact.key_version}", ""
+    try:
+        size = len(redact.key.read())
+    except NoAccessError:  # redact_settings lets it pass where the job runs as somebody else
+        secret = settings.redaction_key_secret.partition("/versions/")[0]
+        role = "--member=serviceAccount:WORKER --role=roles/secretmanager.secretAccessor"
+        return (
+            "cannot be read with these credentials; the job runs with others",
+            f"gcloud secrets add-iam-policy-binding {shlex.quote(secret)} {role}",
+        )
+    return f"read, {size} bytes, version {redact.key_version}", ""
 
 
 def _snapshots(settings: Settings) -> Looked:

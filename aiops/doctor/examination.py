@@ -106,7 +106,7 @@ def _alert_topics(settings: Settings, wishes: Wishes) -> list[str]:
 def _canary(exam: PubSubExam, settings: Settings, wishes: Wishes) -> Iterator[Check]:
     logs_topic = wishes.logs_topic or exam.topic_of(settings.input_subscription)
     tenant = settings.tenant or wishes.canary_tenant or logs_topic.split("/")[1]
-    rule = check_canary_gets_through(settings, tenant)
+    rule = check_canary_gets_through(settings, tenant, wishes.timeout_seconds)
     yield rule
     if rule.state == "failed":
         return
