@@ -258,10 +258,10 @@ def test_the_canary_waits_for_its_own_alert_and_leaves_nothing_behind(server: Fa
 def test_a_subscription_that_is_given_keeps_what_is_not_for_the_doctor(server: FakePubSub) -> None:
     """Only canaries are acknowledged, no subscription is made, and an unreadable message is passed over."""
     mine = f"projects/{PROJECT}/subscriptions/mine"
-    server.subscriptions[mine] = dict(WELL) | {"topic": ALERT_TOPIC}
+    server.subscriptions[mine] = {"topic": ALERT_TOPIC, "filter": 'attributes.service = "aiops-canary"'}
     server.messages = [canary_message("real", service="cart"), ("bad", b"{}", {}), canary_message("ours")]
-    code, _ = doctor("--canary", "--timeout", "5", "--alert-subscription", mine)
-    assert code == 0
+    code, found = doctor("--canary", "--timeout", "5", "--alert-subscription", mine)
+    assert (code, of_layer(found, "Pub/Sub", "warning", "failed")) == (0, [])
     assert server.acknowledged == ["ours"]
     assert "CreateSubscription" not in server.calls
     assert "DeleteSubscription" not in server.calls

@@ -91,7 +91,9 @@ def _topics_and_subscriptions(exam: PubSubExam, settings: Settings, wishes: Wish
     for topic in _alert_topics(settings, wishes):
         yield from exam.topic("--alert_topic", topic, is_read=True)
     if wishes.alert_subscription:
-        yield from exam.subscription("--alert-subscription", wishes.alert_subscription)
+        topic = "" if TENANT in settings.alert_topic else settings.alert_topic
+        given = wishes.alert_subscription
+        yield from exam.subscription("--alert-subscription", given, topic, is_backlog=False)
 
 
 def _alert_topics(settings: Settings, wishes: Wishes) -> list[str]:
