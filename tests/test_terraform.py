@@ -28,7 +28,7 @@ ROLES = {
     ("google_bigquery_dataset_iam_member", "roles/bigquery.dataEditor"): "the job writes rows",
     ("google_bigquery_dataset_iam_member", "roles/bigquery.dataViewer"): "people read rows, by row policies",
     ("google_project_iam_member", "roles/logging.logWriter"): "what a build says",
-    ("google_storage_bucket_iam_member", "roles/storage.objectAdmin"): "temporary files of the job",
+    ("google_storage_bucket_iam_member", "roles/storage.objectAdmin"): "temporary files, rows that failed",
     ("google_storage_bucket_iam_member", "roles/storage.objectViewer"): "a build reads its own sources",
     (
         "google_artifact_registry_repository_iam_member",
@@ -74,6 +74,7 @@ def test_the_job_is_given_parameters_that_it_has() -> None:
     names = re.findall(r"^\s*(?:\S.*\{ )?(\w+) +=", block, re.MULTILINE)
     assert set(names) <= set(Settings.model_fields)
     assert {"input_subscription", "commands", "metrics_subscription", "redaction_key_secret"} <= set(names)
+    assert {"dataset", "failed_rows", "dead_letter_topic"} <= set(names)
 
 
 def test_every_variable_and_output_says_what_it_is() -> None:
