@@ -45,7 +45,7 @@
     col: 6
     width: 6
     height: 3
-  - name: false
+  - name: false_positives
     title: "False positives of those judged"
     type: single_value
     model: aiops_operations
