@@ -68,11 +68,17 @@ def view_files() -> dict[str, str]:
 
 def duckdb_query(name: str) -> str:
     """The view as DuckDB takes it."""
-    sql = view_sources()[name].replace(PLACE, "")
+    sql = view_sources()[name]
     if name.startswith(CURRENT):
         # Rows of one transaction have the same `written_at`; the local store knows which came last.
         sql = sql.replace("written_at DESC", "written_at DESC, rowid DESC")
-    return re.sub(rf"\b({'|'.join(_DUCKDB_NAMES)})\(", lambda called: f"{_DUCKDB_NAMES[called[1]]}(", sql)
+    return duckdb_sql(sql)
+
+
+def duckdb_sql(sql: str) -> str:
+    """`sql` in what both dialects have in common, as DuckDB takes it."""
+    named = re.sub(rf"\b({'|'.join(_DUCKDB_NAMES)})\(", lambda called: f"{_DUCKDB_NAMES[called[1]]}(", sql)
+    return named.replace(PLACE, "")
 
 
 def _level(name: str, sources: dict[str, str]) -> int:
