@@ -20,6 +20,7 @@ from aiops.replay import app as replay_app
 from aiops.report.command import report
 from aiops.rules import app as rules_app
 from aiops.show_baselines import baselines as show_baselines
+from aiops.show_hypotheses import hypotheses
 from aiops.show_incidents import incident, incidents
 from aiops.show_topology import topology
 from aiops.simulate.command import simulate
@@ -44,7 +45,7 @@ def run(context: typer.Context) -> None:
 
 
 show.app.command("baselines")(show_baselines)
-for shown in (incidents, incident, topology):
+for shown in (incidents, incident, topology, hypotheses):
     show.app.command()(shown)
 app.add_typer(show.app, name="show", help="Show what a store holds.")
 app.add_typer(alerts_app, name="alerts", help="Look at alerts, and act on them.")
