@@ -46,7 +46,8 @@ def read_failed_table(dataset: str) -> Iterator[list[FailedRow]]:
     """
     client = make_client(split_dataset(dataset)[0])
     sql = f"""
-        SELECT failed_row_id, tenant_id, table_name, row_json, reason, detail, UNIX_MICROS(failed_at) AS failed_at
+        SELECT failed_row_id, tenant_id, table_name, row_json, reason, detail,
+            UNIX_MICROS(failed_at) AS failed_at
         FROM `{dataset}.current_{FAILED_ROWS}` WHERE status = 'failed' ORDER BY failed_at, failed_row_id
         """  # noqa: S608 - the dataset's name is checked, and no value goes in
     try:
