@@ -276,8 +276,8 @@ class Settings(BaseModel):
     failed_rows: Annotated[str, OUTPUT] = Field(
         default="",
         pattern=r"^[^\x00-\x1f\x7f*?\[\]]*$",
-        description="Folder (local or gs://) that rows are kept in, whole, while BigQuery does not take them; "
-        "`aiops replay failed-rows` sends them again. Needed with --dataset.",
+        description="Folder (local or gs://) that rows are kept in, whole, while BigQuery does not take "
+        "them; `aiops replay failed-rows` sends them again. Needed with --dataset.",
     )
     anomaly_topic: Annotated[str, OUTPUT] = Field(
         default="",

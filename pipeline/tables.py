@@ -24,6 +24,7 @@ from transforms.elements import (
     BaselineSnapshot,
     DeadLetter,
     Deploy,
+    FailedRow,
     LedgerEntry,
     LogPattern,
     MetricWindow,
@@ -45,6 +46,7 @@ TABLES: Final[dict[str, type[msgspec.Struct]]] = {
     "deploys": Deploy,
     "baselines": BaselineSnapshot,
     "dead_letters": DeadLetter,
+    "failed_rows": FailedRow,
     "ledger": LedgerEntry,
 }
 
@@ -64,6 +66,7 @@ TABLE_KEYS: Final[dict[str, tuple[str, ...]]] = {
     "deploys": ("deploy_id",),
     "baselines": ("tenant_id", "service", "signal"),
     "dead_letters": ("dead_letter_id",),
+    "failed_rows": ("failed_row_id",),
     "ledger": ("tenant_id", "source", "receive_minute"),
 }
 """What names one row; of several rows with the same key the views show the last revision."""

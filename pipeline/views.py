@@ -29,6 +29,7 @@ _DECIDED_BY_KEY: Final = {
     "alert_events": ("tenant_id",),
     "deploys": ("tenant_id", "deployed_at"),
     "dead_letters": ("tenant_id", "receive_minute"),
+    "failed_rows": ("tenant_id",),
 }
 
 

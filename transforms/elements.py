@@ -577,6 +577,27 @@ class DeadLetter(msgspec.Struct, frozen=True):
     revision: Annotated[int, describe("Grows as more identical ones come in; the last counts.")] = 0
 
 
+FailedRowStatus = Literal["failed", "replayed"]
+
+
+class FailedRow(msgspec.Struct, frozen=True):
+    """A row that BigQuery did not take. Table `failed_rows`.
+
+    Whole rows that BigQuery refused one by one are in the table; those that it did not take at all,
+    because it was not there, are in files, one FailedRow of JSON a line.
+    """
+
+    failed_row_id: Annotated[str, describe("Hash of table and row: the insert id that it is sent with.")]
+    tenant_id: Annotated[str, describe("Tenant that the row belongs to.")]
+    table_name: Annotated[str, describe("Table that it was meant for.")]
+    row_json: Annotated[str, describe("The whole row as it was sent, JSON; empty once it was taken.")]
+    reason: Annotated[str, describe("Why, in a few fixed words.")]
+    detail: Annotated[str, describe("What exactly, without any value of the row.")]
+    failed_at: Annotated[Timestamp, describe("When it was not taken, wall clock.")]
+    status: Annotated[FailedRowStatus, describe("'failed', or 'replayed' once it was taken.")] = "failed"
+    revision: Annotated[int, describe("0 for failed, 1 for replayed; the last counts.")] = 0
+
+
 LedgerSource = Literal["logs", "metrics"]
 
 
