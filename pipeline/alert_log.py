@@ -17,7 +17,7 @@ PAST_DAYS: Final = 30
 _EVER_US: Final = 1 << 62
 
 # Whole lives: an alert that is not over has all its events, however old they are.
-_EVENTS: Final = f"""
+EVENTS: Final = f"""
 SELECT {struct_select(AlertEvent, "events")}
 FROM ${{dataset}}.current_alert_events AS events
 WHERE (@tenant = '' OR events.tenant_id = @tenant) AND events.alert_id IN (
@@ -44,7 +44,7 @@ def stored_events(
     newest one. Raises StoreError or BigQueryError.
     """
     past_us = _EVER_US if past_days is None else past_days * 86_400 * MICROSECONDS
-    rows = reader.read(_EVENTS, {"tenant": tenant_id or "", "past_us": past_us})
+    rows = reader.read(EVENTS, {"tenant": tenant_id or "", "past_us": past_us})
     return sort_events(struct_of_row(row, AlertEvent) for row in rows)
 
 

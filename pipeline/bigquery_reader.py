@@ -1,4 +1,4 @@
-"""Reading the tables in BigQuery: by queries with parameters, paged, bounded in cost and in time. No Beam here."""
+"""Reading the tables in BigQuery: in pages, bounded in cost and in time. No Beam here."""
 
 from __future__ import annotations
 
@@ -134,7 +134,10 @@ class BigQueryReader:
                 "roles/bigquery.jobUser on its project."
             )
         if isinstance(cause, NotFound):
-            return f"{self.dataset}, or a table or view of it, is not there: Terraform makes it (docs/deploy.md)."
+            return (
+                f"{self.dataset}, or a table or view of it, is not there. Check the name; Terraform makes "
+                "all of them, see docs/deploy.md."
+            )
         if isinstance(cause, BadRequest):
             return (
                 f"{self.dataset} does not take the query: its tables or views may be of another version; "

@@ -19,10 +19,11 @@ import duckdb
 import msgspec
 
 from pipeline.columns import arrow_table
-from pipeline.table_reader import NO_PARAMETERS, Parameters
-from pipeline.table_reader import Row as Row  # for those who have a store and no other reader
+from pipeline.table_reader import NO_PARAMETERS, Parameters, Row
 from pipeline.tables import TABLES, duckdb_ddl, duckdb_type, table_columns
 from pipeline.views import duckdb_sql, view_statements
+
+__all__ = ["DuckDBStore", "Row", "StoreError", "acquire_store", "release_store"]
 
 _FETCHED_ROWS: Final = 1_000
 

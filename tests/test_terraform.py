@@ -22,6 +22,7 @@ CODE = {path.name: path.read_text(encoding="utf-8") for path in sorted(ROOT.glob
 ROLES = {
     ("google_project_iam_member", "roles/dataflow.worker"): "workers take work from Dataflow",
     ("google_project_iam_member", "roles/aiplatform.user"): "calls of Gemini, only with var.gemini",
+    ("google_project_iam_member", "roles/bigquery.jobUser"): "the job asks for its past alerts at the start",
     ("google_pubsub_subscription_iam_member", "roles/pubsub.subscriber"): "the job, notify, and dead letters",
     ("google_pubsub_subscription_iam_member", "roles/pubsub.viewer"): "Dataflow looks up what it reads",
     ("google_pubsub_topic_iam_member", "roles/pubsub.publisher"): "each publisher on its own topics",

@@ -7,6 +7,7 @@ Only features that BigQuery has are switched on: what it would refuse is refused
 from __future__ import annotations
 
 import ctypes
+import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -22,7 +23,7 @@ from zetasql.wasi._pb2.zetasql.proto import simple_catalog_pb2  # noqa: E402
 from zetasql.wasi._pb2.zetasql.public import type_pb2  # noqa: E402
 from zetasql.wasi._pb2.zetasql.public.value_pb2 import ValueProto  # noqa: E402
 
-from pipeline.tables import TABLES, Column, table_columns  # noqa: E402
+from pipeline.tables import TABLES, Column, Kind, table_columns  # noqa: E402
 from pipeline.views import PLACE, view_sources  # noqa: E402
 
 Row = dict[str, Any]
@@ -34,6 +35,7 @@ _KINDS = {
     "BOOLEAN": "BOOL",
     "TIMESTAMP": "TIMESTAMP",
 }
+_PARAMETER_KINDS: Mapping[type, Kind] = {str: "STRING", int: "INTEGER", datetime: "TIMESTAMP"}
 _FEATURES = (
     "ANALYTIC_FUNCTIONS", "QUALIFY", "SELECT_STAR_EXCEPT_REPLACE", "INTERVAL_TYPE", "WITH_ON_SUBQUERY",
     "ORDER_BY_IN_AGGREGATE", "LIMIT_IN_AGGREGATE", "SAFE_FUNCTION_CALL", "CIVIL_TIME", "DATE_ARITHMETICS",
@@ -87,16 +89,26 @@ class ZetaSql:
     def column_types(self, view: str) -> dict[str, str]:
         """Name → type of each column of `view`. Raises what ZetaSQL refuses it with."""
         request = messages.PrepareQueryRequest(
-            sql=_with_dependencies(view), options=self._options, simple_catalog=self._catalog
+            sql=_with_dependencies(_all_of(view)), options=self._options, simple_catalog=self._catalog
         )
         answer = self._call("ZetaSqlLocalService_PrepareQuery", request, messages.PrepareQueryResponse)
         return {column.name: _type_name(column.type) for column in answer.prepared.columns}
 
     def run(self, view: str, rows: Mapping[str, Iterable[Row]]) -> list[Row]:
         """The rows of `view` over `rows` of the tables, as DuckDB's driver would give them."""
+        return self.query(_all_of(view), {}, rows)
+
+    def query(
+        self, sql: str, parameters: Mapping[str, str | int | datetime], rows: Mapping[str, Iterable[Row]]
+    ) -> list[Row]:
+        """The same of SQL over tables and views, with values for its parameters."""
         request = messages.EvaluateQueryRequest(
-            sql=_with_dependencies(view), options=self._options, simple_catalog=self._catalog
+            sql=_with_dependencies(sql), options=self._options, simple_catalog=self._catalog
         )
+        for name, value in parameters.items():
+            column = Column(name, _PARAMETER_KINDS[type(value)], "REQUIRED")
+            request.params.add(name=name, value=_zetasql_value(value, column))
+            request.options.query_parameters.add(name=name, type=_column_type(column))
         for table in TABLES:
             data = request.table_content[table].table_data
             data.SetInParent()
@@ -114,14 +126,21 @@ class ZetaSql:
         ]
 
 
-def _with_dependencies(view: str) -> str:
-    sources, needed = view_sources(), [view]
+def _all_of(view: str) -> str:
+    return f"SELECT * FROM {PLACE}{view}"
+
+
+def _with_dependencies(sql: str) -> str:
+    sources = view_sources()
+    needed = _read_by(sql)
     for name in needed:
-        needed += [
-            other for other in sources if f"{PLACE}{other}\n" in f"{sources[name]}\n".replace(" ", "\n")
-        ]
+        needed += _read_by(sources.get(name, ""))
     named = [f"{name} AS (\n{sources[name]}\n)" for name in sources if name in needed]
-    return f"WITH {', '.join(named)}\nSELECT * FROM {view}".replace(PLACE, "")
+    return f"{'WITH ' if named else ''}{', '.join(named)}\n{sql}".replace(PLACE, "")
+
+
+def _read_by(sql: str) -> list[str]:
+    return re.findall(rf"{re.escape(PLACE)}(\w+)", sql)
 
 
 def _column_type(column: Column) -> Any:
