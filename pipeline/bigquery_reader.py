@@ -11,13 +11,13 @@ from typing import Any, Final, Self
 
 import pyarrow as pa
 from google.api_core.exceptions import BadRequest, Forbidden, GoogleAPIError, NotFound, RetryError
-from google.auth.exceptions import GoogleAuthError
+from google.auth.exceptions import GoogleAuthError, TransportError
 from google.cloud import bigquery
 from google.cloud.bigquery import DEFAULT_RETRY
 from google.cloud.bigquery.retry import DEFAULT_JOB_RETRY
 from google.cloud.bigquery.table import RowIterator
 
-from pipeline.bigquery_client import BigQueryError, make_client, split_dataset
+from pipeline.bigquery_client import BigQueryError, make_client, no_credentials, split_dataset
 from pipeline.settings import DATASET
 from pipeline.table_reader import NO_PARAMETERS, Parameters, Row
 from pipeline.views import bigquery_sql
@@ -143,11 +143,8 @@ class BigQueryReader:
                 f"{self.dataset} does not take the query: its tables or views may be of another version; "
                 "apply the Terraform module of this one."
             )
-        if isinstance(cause, GoogleAuthError):
-            return (
-                f"No credentials for BigQuery ({type(cause).__name__}): run "
-                "`gcloud auth application-default login`."
-            )
+        if isinstance(cause, GoogleAuthError) and not isinstance(cause, TransportError):
+            return str(no_credentials(cause))
         return f"BigQuery failed with {type(cause).__name__} for {self._seconds:g} s. Try again later."
 
 

@@ -34,6 +34,8 @@ def job_contract() -> dict[str, Any]:
             f"--commands=acme={project}/subscriptions/commands",
             f"--anomaly_topic={project}/topics/anomalies",
             f"--alert_topic={project}/topics/alerts",
+            "--dataset=my-project.aiops",
+            "--failed_rows=gs://bucket/failed-rows",
         ]
     )
     pipeline = beam.Pipeline(options=options)
