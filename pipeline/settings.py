@@ -17,7 +17,8 @@ EARLIEST_TIME: Final = "2000-01-01T00:00:00Z"
 LATEST_TIME: Final = "2200-01-01T00:00:00Z"  # nanoseconds of later years do not fit 64 bits
 
 # As Pub/Sub and Beam take them.
-_PROJECT: Final = r"projects/[a-z][-a-z0-9:.]{4,61}[a-z0-9]"
+_PROJECT_ID: Final = r"[a-z][-a-z0-9:.]{4,61}[a-z0-9]"
+_PROJECT: Final = f"projects/{_PROJECT_ID}"
 _RESOURCE: Final = r"[A-Za-z][-A-Za-z0-9_.~+%]{2,254}"
 
 
@@ -176,7 +177,7 @@ class Settings(BaseModel):
     )
     gemini_project: Annotated[str, GEMINI] = Field(
         default="",
-        pattern=r"^([a-z][-a-z0-9:.]{4,61}[a-z0-9])?$",
+        pattern=f"^({_PROJECT_ID})?$",
         description="Google Cloud project that pays for Gemini; that of your credentials without it.",
     )
     gemini_location: Annotated[str, GEMINI] = Field(
@@ -264,7 +265,19 @@ class Settings(BaseModel):
     store: Annotated[str, OUTPUT] = Field(
         default="aiops.duckdb",
         min_length=1,
-        description="DuckDB file for all tables; made if it does not exist.",
+        description="DuckDB file for all tables; made if it does not exist. Not used with --dataset.",
+    )
+    dataset: Annotated[str, OUTPUT] = Field(
+        default="",
+        pattern=rf"^({_PROJECT_ID}\.[A-Za-z0-9_]{{1,1024}})?$",
+        description="BigQuery dataset that all tables are in, instead of --store: PROJECT.DATASET, such as "
+        "acme-prod.aiops. The tables must be there; Terraform makes them, see docs/deploy.md.",
+    )
+    failed_rows: Annotated[str, OUTPUT] = Field(
+        default="",
+        pattern=r"^[^\x00-\x1f\x7f*?\[\]]*$",
+        description="Folder (local or gs://) that rows are kept in, whole, while BigQuery does not take them; "
+        "`aiops replay failed-rows` sends them again. Needed with --dataset.",
     )
     anomaly_topic: Annotated[str, OUTPUT] = Field(
         default="",
@@ -278,7 +291,7 @@ class Settings(BaseModel):
     )
     runner: Annotated[str, RUN] = Field(
         default="DirectRunner",
-        description="Beam runner. Only DirectRunner, which runs here, can write the local store.",
+        description="Beam runner: DirectRunner, which runs here, or, with --dataset, DataflowRunner.",
     )
 
     @field_validator("min_severity")
@@ -341,15 +354,6 @@ class Settings(BaseModel):
             raise ValueError("must have {tenant} in the name of the topic, not in that of the project")
         return topic
 
-    @field_validator("runner")
-    @classmethod
-    def _can_write_the_store(cls, runner: str) -> str:
-        if runner != "DirectRunner":
-            raise ValueError(
-                f"{runner} would write the store on a worker's disk, where it is lost; leave the option out"
-            )
-        return runner
-
     @model_validator(mode="after")
     def _one_input(self) -> Settings:
         files = {"--input": self.input, "--metrics": self.metrics}
@@ -377,6 +381,28 @@ class Settings(BaseModel):
             )
         if "-" in self.input and "-" in self.metrics:
             raise ValueError("--input - and --metrics - are both standard input: give one of them a file")
+        return self
+
+    @model_validator(mode="after")
+    def _one_output(self) -> Settings:
+        if self.runner not in {"DirectRunner", "DataflowRunner"}:
+            raise ValueError("--runner: must be DirectRunner, or DataflowRunner with --dataset")
+        on_workers = self.runner == "DataflowRunner"
+        if on_workers and not self.dataset:
+            raise ValueError(
+                "--runner: DataflowRunner would write the store on a worker's disk, where it is lost; "
+                "give --dataset PROJECT.DATASET, or leave the option out"
+            )
+        if self.dataset and "store" in self.model_fields_set:
+            raise ValueError("give --store or --dataset, one of them; both are given")
+        if bool(self.dataset) != bool(self.failed_rows):
+            raise ValueError(
+                "give --failed_rows FOLDER with --dataset: rows that BigQuery does not take are kept there"
+                if self.dataset
+                else "--failed_rows keeps what a --dataset does not take; without one, leave it out"
+            )
+        if on_workers and not self.failed_rows.startswith("gs://"):
+            raise ValueError("--failed_rows: must be gs://BUCKET/FOLDER on Dataflow, whose disks are lost")
         return self
 
     @property

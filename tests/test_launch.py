@@ -18,7 +18,10 @@ from pipeline.options import parse_options
 from pipeline.template import job_arguments
 
 PLACE = ["--project", "my-project", "--region", "europe-west1"]
-SOURCE = ["--input_subscription", "projects/my-project/subscriptions/logs"]
+SOURCE = [
+    *("--input_subscription", "projects/my-project/subscriptions/logs"),
+    *("--dataset", "my-project.aiops", "--failed_rows", "gs://bucket/failed-rows"),
+]
 TEMPLATE = ["--template", "gs://bucket/aiops.json"]
 PREFIX = "/v1b3/projects/my-project/locations/europe-west1"
 
@@ -105,6 +108,8 @@ def test_a_job_is_started_with_checked_parameters(dataflow: FakeDataflow) -> Non
     launched = body["launchParameter"]
     assert launched["containerSpecGcsPath"] == "gs://bucket/aiops.json"
     assert launched["parameters"] == {
+        "dataset": "my-project.aiops",
+        "failed_rows": "gs://bucket/failed-rows",
         "input_subscription": "projects/my-project/subscriptions/logs",
         "redact_patterns": '["a=b,c"]',
         "services": '["cart","checkout"]',
@@ -138,6 +143,7 @@ def test_a_running_job_is_replaced_only_when_asked(dataflow: FakeDataflow) -> No
     ("arguments", "complaint"),
     [
         (["aiops", *TEMPLATE], "--input"),
+        (["aiops", *TEMPLATE, *SOURCE[:2]], "give --dataset PROJECT.DATASET"),
         (["aiops", *TEMPLATE, *SOURCE, "--min_severity", "LOUD"], "--min_severity"),
         (["aiops", *TEMPLATE, *SOURCE, "--nonsense", "1"], "--nonsense"),
         (["AIOps", *TEMPLATE, *SOURCE], "a-z"),
