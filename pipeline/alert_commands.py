@@ -11,7 +11,8 @@ from typing import Final
 
 import msgspec
 
-from pipeline.alert_messages import Message, MessageError, problem_path
+from pipeline.alert_messages import MessageError, problem_path
+from pipeline.messages import Message
 from transforms.alert_elements import SYSTEM_ACTOR, AlertCommand, Matcher
 from transforms.elements import MICROSECONDS, DeadLetter, content_id
 from transforms.redact.redactor import Redactor

@@ -62,6 +62,7 @@ class Outputs:
 
     anomalies: beam.PCollection  # of Anomaly
     rows: dict[str, beam.PCollection]  # of (table name, row), by what they come from
+    dead_letters: beam.PCollection | None = None  # of DeadLetter
     summaries: beam.PCollection | None = None  # of ((tenant, service), WindowSummary), of logs
     histories: beam.PCollection | None = None  # of ((tenant, service), WindowHistory), of logs
     differences: beam.PCollection | None = None  # of LedgerDifference, of a stream
@@ -81,6 +82,7 @@ class AlertOutputs:
 
     events: beam.PCollection  # of AlertEvent
     rows: dict[str, beam.PCollection]  # of (table name, row), by what they come from
+    dead_letters: beam.PCollection | None = None  # of DeadLetter, of commands
 
 
 def build_graph(
@@ -122,6 +124,7 @@ def build_graph(
             "dead_letters": dead_letters | "DeadLetterRows" >> MakeRows("dead_letters"),
             "ledger": ledger | "LedgerRows" >> MakeRows("ledger"),
         },
+        dead_letters=dead_letters,
         summaries=summaries,
         histories=histories,
         differences=differences,
@@ -160,6 +163,7 @@ def build_metrics_graph(root: beam.Pipeline, source: beam.PTransform, settings: 
             "metric_ledger": ledger | "MetricLedgerRows" >> MakeRows("ledger"),
         },
         differences=differences,
+        dead_letters=dead_letters,
     )
 
 
@@ -215,14 +219,12 @@ def build_alerts_graph(
     neither metrics nor `incidents` nor commands hold an alert of logs back.
     """
     rows = {}
-    taken = None
+    taken = dead_letters = None
     if commands is not None:
         messages = root | "ReadCommands" >> commands  # (tenant, body, publish time)
         parsed = messages | ParseAlertCommands(settings.redact)  # (tenant, AlertCommand)
-        rows["command_dead_letters"] = parsed.dead_letters | "CommandDeadLetterRows" >> MakeRows(
-            "dead_letters"
-        )
-        taken = parsed.commands
+        taken, dead_letters = parsed.commands, parsed.dead_letters
+        rows["command_dead_letters"] = dead_letters | "CommandDeadLetterRows" >> MakeRows("dead_letters")
     past = root | "ReadPastAlerts" >> past_events if past_events is not None else None
     events = (
         anomalies
@@ -230,4 +232,4 @@ def build_alerts_graph(
         | ManageAlerts(settings.alerts, settings.catalog, incidents, taken, past)
     )
     rows["alert_events"] = events | "AlertEventRows" >> MakeRows("alert_events")
-    return AlertOutputs(events, rows)
+    return AlertOutputs(events, rows, dead_letters)

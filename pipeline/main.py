@@ -33,7 +33,7 @@ from pipeline.graph import (
 from pipeline.options import parse_options
 from pipeline.rules_source import WatchRules
 from pipeline.settings import Settings
-from pipeline.sinks import MakeRows, PublishAnomalies
+from pipeline.sinks import MakeRows, PublishAnomalies, PublishDeadLetters
 from pipeline.snapshot_files import ReadSnapshots, check_snapshots
 from pipeline.sources import END_TIME_ATTRIBUTE, InputError, ReadLogFiles, ReadLogMessages
 from pipeline.stage_settings import gemini_settings, graph_settings
@@ -94,7 +94,9 @@ def build_job(pipeline: beam.Pipeline, settings: Settings) -> None:
         make_commands(settings),
         make_past_alerts(settings),
     )
-    _write_alerts(alerts, settings)
+    unpublished = _write_alerts(alerts, settings)
+    letters = [*(outputs.dead_letters for outputs in found), alerts.dead_letters, unpublished]
+    _publish_dead_letters([one for one in letters if one is not None], settings)
 
 
 def _write(outputs: Outputs, settings: Settings, publish: str) -> None:
@@ -103,14 +105,22 @@ def _write(outputs: Outputs, settings: Settings, publish: str) -> None:
         _ = outputs.anomalies | publish >> PublishAnomalies(settings.anomaly_topic)
 
 
-def _write_alerts(alerts: AlertOutputs, settings: Settings) -> None:
+def _write_alerts(alerts: AlertOutputs, settings: Settings) -> beam.PCollection | None:
+    """Dead letters of events that found no topic, where there can be some."""
     rows = dict(alerts.rows)
+    letters = None
     if TENANT in settings.alert_topic:
         letters = alerts.events | PublishAlertEventsPerTenant(settings.alert_topic)
         rows["unpublished"] = letters | "UnpublishedRows" >> MakeRows("dead_letters")
     elif settings.alert_topic:
         _ = alerts.events | PublishAlertEvents(settings.alert_topic)
     _write_rows(rows, settings)
+    return letters
+
+
+def _publish_dead_letters(letters: list[beam.PCollection], settings: Settings) -> None:
+    if settings.dead_letter_topic:
+        _ = letters | "AllDeadLetters" >> beam.Flatten() | PublishDeadLetters(settings.dead_letter_topic)
 
 
 def _write_rows(rows: dict[str, beam.PCollection], settings: Settings) -> None:
@@ -192,7 +202,7 @@ def _expected_errors_bare(settings: Settings) -> Iterator[None]:
             if isinstance(link, (GoogleAPICallError, GoogleAuthError)):
                 used = (
                     *(settings.input_subscription, settings.metrics_subscription, settings.anomaly_topic),
-                    *(settings.alert_topic, *settings.commands),
+                    *(settings.alert_topic, settings.dead_letter_topic, *settings.commands),
                 )
                 names = " and ".join(filter(None, used))
                 raise InputError(

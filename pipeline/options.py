@@ -110,6 +110,7 @@ _METAVARS: Final = {
     "reopen_within_seconds": "N",
     "commands": "TENANT=SUBSCRIPTION",
     "alert_topic": "TOPIC",
+    "dead_letter_topic": "TOPIC",
     "snapshot_minutes": "N",
     "confidence_floor": "X",
     "correlation_minutes": "MINUTES",

@@ -289,6 +289,12 @@ class Settings(BaseModel):
         description="Pub/Sub topic that alert events are published to as CloudEvents: projects/P/topics/T. "
         "With {tenant} in its name, each tenant has a topic of its own.",
     )
+    dead_letter_topic: Annotated[str, OUTPUT] = Field(
+        default="",
+        pattern=f"^({_PROJECT}/topics/{_RESOURCE})?$",
+        description="Pub/Sub topic that dead letters, redacted, are published to as JSON: "
+        "projects/P/topics/T. They are rows of dead_letters in any case.",
+    )
     runner: Annotated[str, RUN] = Field(
         default="DirectRunner",
         description="Beam runner: DirectRunner, which runs here, or, with --dataset, DataflowRunner.",

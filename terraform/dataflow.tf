@@ -4,6 +4,7 @@ locals {
       input_subscription = google_pubsub_subscription.job["logs"].id
       anomaly_topic      = google_pubsub_topic.anomalies.id
       alert_topic        = google_pubsub_topic.alerts.id
+      dead_letter_topic  = google_pubsub_topic.dead_letters.id
     },
     var.metrics ? { metrics_subscription = google_pubsub_subscription.job["metrics"].id } : {},
     length(local.commanded_tenants) == 0 ? {} : {

@@ -49,11 +49,15 @@ resource "google_pubsub_subscription_iam_member" "worker_looks_up" {
 }
 
 resource "google_pubsub_topic_iam_member" "worker_publishes" {
-  for_each = { anomalies = google_pubsub_topic.anomalies.name, alerts = google_pubsub_topic.alerts.name }
-  project  = var.project
-  topic    = each.value
-  role     = "roles/pubsub.publisher"
-  member   = local.worker
+  for_each = {
+    anomalies    = google_pubsub_topic.anomalies.name
+    alerts       = google_pubsub_topic.alerts.name
+    dead_letters = google_pubsub_topic.dead_letters.name
+  }
+  project = var.project
+  topic   = each.value
+  role    = "roles/pubsub.publisher"
+  member  = local.worker
 }
 
 resource "google_bigquery_dataset_iam_member" "worker_writes" {

@@ -109,6 +109,10 @@ run "a_folder_of_tenants" {
     error_message = "Parameters of the operator reach the job."
   }
   assert {
+    condition     = google_pubsub_topic_iam_member.worker_publishes["dead_letters"].topic == "aiops-dead-letters" && contains(keys(google_dataflow_flex_template_job.this[0].parameters), "dead_letter_topic")
+    error_message = "The job publishes its dead letters to a topic of their own."
+  }
+  assert {
     condition     = startswith(jsondecode(google_dataflow_flex_template_job.this[0].parameters["commands"])[0], "shop-prod=")
     error_message = "The job knows which subscription is whose."
   }
