@@ -5,6 +5,7 @@ locals {
       anomaly_topic      = google_pubsub_topic.anomalies.id
       alert_topic        = google_pubsub_topic.alerts.id
       dead_letter_topic  = google_pubsub_topic.dead_letters.id
+      heartbeat_topic    = google_pubsub_topic.heartbeats.id
     },
     var.metrics ? { metrics_subscription = google_pubsub_subscription.job["metrics"].id } : {},
     length(local.commanded_tenants) == 0 ? {} : {
