@@ -30,6 +30,7 @@ from pipeline.sources import READ_PROGRESS, STDIN, InputError
 from pipeline.store import StoreError
 from transforms.detect.baselines.book_loading import BookError
 from transforms.detect.rule_loading import RulesError
+from transforms.job_log import JsonLines
 
 _EXPECTED: Final = (
     *(OptionsError, InputError, StoreError, RulesError, BookError),
@@ -50,8 +51,10 @@ def run_command(arguments: list[str], console: Console) -> int:
         make_parser("aiops run").print_help()
         return 0 if arguments else 2
     try:
-        with _beam_quiet():
+        with _logs_shown() as handler:
             settings, options = parse_options(arguments)
+            if settings.log_format == "json":
+                handler.setFormatter(JsonLines())
             _say_what_starts(settings, console)
             started_us = time.time_ns() // 1_000
             READ_PROGRESS.damaged.clear()
@@ -99,7 +102,7 @@ def _error(message: str) -> Text:
 
 
 @contextmanager
-def _beam_quiet() -> Iterator[None]:
+def _logs_shown() -> Iterator[logging.Handler]:
     """Our own log lines on standard error, and of Beam's only what ends the process."""
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("aiops run: %(levelname)s: %(message)s"))
@@ -111,7 +114,7 @@ def _beam_quiet() -> Iterator[None]:
         loggers[name].addHandler(handler)
         loggers[name].propagate = False
     try:
-        yield
+        yield handler
     finally:
         for name, logger in loggers.items():
             logger.setLevel(before[name])

@@ -112,10 +112,10 @@ class _ReadPastAlerts(beam.DoFn):
         for path in paths:
             try:
                 found |= {(event.alert_id, event.sequence): event for event in read_events(path)}
-            except AlertFileError:
+            except AlertFileError as error:
                 # It was sound when the job started. Without it alerts may be opened again, which is
                 # better than no alerts.
-                _LOGGER.exception("The file of --alert_events has changed since the job started")
+                _LOGGER.error("A file of --alert_events has changed since the job started: %s", error)  # noqa: TRY400
         yield from sort_events(found.values())
 
     def _of_store(self) -> list[AlertEvent]:
@@ -124,8 +124,8 @@ class _ReadPastAlerts(beam.DoFn):
         store = acquire_store(self._store)
         try:
             return stored_events(store, past_days=PAST_DAYS)
-        except StoreError:
-            _LOGGER.exception("Past alerts of the store cannot be read; alerts may be opened again")
+        except StoreError as error:
+            _LOGGER.error("Alerts may be opened again, for past ones cannot be read: %s", error)  # noqa: TRY400
             return []
         finally:
             release_store(self._store)

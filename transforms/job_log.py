@@ -3,6 +3,8 @@
 Tenants and services are names that others chose: they are cut, and what could look like another line or
 field is quoted. `_LOGGER.warning(Said("No topic", tenant_id="acme"))` reads `No topic tenant_id=acme`
 wherever lines are text; `JsonLines` keeps the fields apart.
+
+Tracebacks are not logged: what stands in them may quote what was worked on.
 """
 
 from __future__ import annotations
