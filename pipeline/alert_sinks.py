@@ -17,7 +17,7 @@ from google.cloud import pubsub_v1
 
 from pipeline.alert_messages import event_message
 from transforms.alert_elements import AlertEvent
-from transforms.elements import MICROSECONDS, DeadLetter, content_id
+from transforms.elements import MINUTE_US, DeadLetter, content_id
 from transforms.job_log import Said
 from transforms.metering import count_dead_letters, observe_age
 
@@ -26,7 +26,6 @@ TENANT: Final = "{tenant}"
 _TOPIC: Final = re.compile(r"projects/[^/]+/topics/(?!goog)[A-Za-z][-A-Za-z0-9_.~+%]{2,254}")
 _WAIT_SECONDS: Final = 60
 _PERMANENT: Final = (NotFound, PermissionDenied, InvalidArgument)
-_MINUTE_US: Final = 60 * MICROSECONDS
 _LOGGER = logging.getLogger(__name__)
 
 
@@ -127,5 +126,5 @@ def unpublished_event(event: AlertEvent, reason: str, detail: str) -> DeadLetter
         detail=detail,
         payload=f"alert {event.alert_id}, sequence {event.sequence}",
         payload_bytes=0,
-        receive_minute=event.occurred_at // _MINUTE_US * _MINUTE_US,
+        receive_minute=event.occurred_at // MINUTE_US * MINUTE_US,
     )

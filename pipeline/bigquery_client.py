@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from typing import Final
 
 import google.auth
+import requests
 from google.api_core.client_options import ClientOptions
+from google.api_core.exceptions import GoogleAPIError, NotFound
 from google.auth.credentials import AnonymousCredentials
-from google.auth.exceptions import GoogleAuthError
+from google.auth.exceptions import GoogleAuthError, TransportError
 from google.cloud import bigquery
 
 EMULATOR_VARIABLE: Final = "BIGQUERY_EMULATOR_HOST"
+CHECK_SECONDS: Final = 10.0
+
+_LOGGER = logging.getLogger(__name__)
 _SCOPE: Final = "https://www.googleapis.com/auth/cloud-platform"
 
 
@@ -38,13 +44,40 @@ def make_client(project: str) -> bigquery.Client:
         credentials, _ = google.auth.default(scopes=[_SCOPE])
         return bigquery.Client(project=project, credentials=credentials)
     except GoogleAuthError as error:
+        raise _no_credentials(error) from error
+
+
+def check_dataset(dataset: str) -> None:
+    """See that credentials and the dataset PROJECT.DATASET are there.
+
+    A server that does not answer, or may not be asked that, is no mistake: rows are kept until it takes
+    them. Raises BigQueryError.
+    """
+    project, name = split_dataset(dataset)
+    client = make_client(project)
+    patience = bigquery.DEFAULT_RETRY.with_timeout(CHECK_SECONDS)
+    try:
+        client.get_dataset(bigquery.DatasetReference(project, name), retry=patience, timeout=CHECK_SECONDS)
+    except NotFound as error:
         raise BigQueryError(
-            f"No credentials for BigQuery ({type(error).__name__}): run "
-            "`gcloud auth application-default login`, or as a service account that may write the dataset."
+            f"There is no dataset {dataset}: check --dataset, or make it with Terraform (docs/deploy.md)."
         ) from error
+    except (GoogleAPIError, requests.RequestException, TransportError, ValueError) as error:
+        _LOGGER.warning("The dataset %s could not be looked up (%s)", dataset, type(error).__name__)
+    except GoogleAuthError as error:
+        raise _no_credentials(error) from error
+    finally:
+        client.close()
 
 
 def split_dataset(dataset: str) -> tuple[str, str]:
     """Project and dataset of `PROJECT.DATASET`; a project may have dots of its own."""
     project, _, name = dataset.rpartition(".")
     return project, name
+
+
+def _no_credentials(error: GoogleAuthError) -> BigQueryError:
+    return BigQueryError(
+        f"No credentials for BigQuery ({type(error).__name__}): run "
+        "`gcloud auth application-default login`, or as a service account that may write the dataset."
+    )

@@ -24,7 +24,7 @@ from google import genai
 from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError
 from google.genai import errors, types
 
-from pipeline.gemini_breaker import Breaker
+from pipeline.breaker import Breaker
 from transforms.analyze.model import Reply
 from transforms.gemini_elements import FailReason
 from transforms.job_log import LogFields, Said

@@ -22,10 +22,9 @@ from transforms.coders import register_coders
 from transforms.correlate.settings import CorrelateSettings
 from transforms.correlate.transform import CorrelateAnomalies
 from transforms.detect.baselines.book import NO_BOOK, BaselineBook
-from transforms.detect.baselines.interface import MINUTE_US
 from transforms.detect.history import WindowHistory
 from transforms.detect.transform import DetectAnomalies, DetectMetricAnomalies, WatchServices
-from transforms.elements import WindowSummary
+from transforms.elements import MINUTE_US, WindowSummary
 from transforms.ledger.transform import CountDeadLetters, SumLedger, WatchLedger
 from transforms.metrics.settings import MetricSettings
 from transforms.metrics.transform import ParseMetrics, SummarizeMetrics
@@ -119,7 +118,7 @@ def build_graph(
     return Outputs(
         anomalies,
         rows={
-            "windows": histories | MakeWindowRows(),
+            "windows": histories | MakeWindowRows(settings.catalog),
             "anomalies": anomalies | "AnomalyRows" >> MakeRows("anomalies"),
             "dead_letters": dead_letters | "DeadLetterRows" >> MakeRows("dead_letters"),
             "ledger": ledger | "LedgerRows" >> MakeRows("ledger"),

@@ -12,11 +12,10 @@ import msgspec
 
 from pipeline.cloud_events import SPEC_VERSION, CloudEvent, cloud_event_message, rfc3339, sequence_text
 from pipeline.messages import Message
-from transforms.elements import MICROSECONDS, Timestamp, content_id, describe
+from transforms.elements import MINUTE_US, Timestamp, content_id, describe
 
 HEARTBEAT_SCHEMA: Final = "urn:aiops:schema:heartbeat:v1"
 HEARTBEAT_TYPE: Final = "internal.aiops.job.heartbeat.v1"
-MINUTE_US: Final = 60 * MICROSECONDS
 
 
 class Heartbeat(msgspec.Struct, frozen=True):

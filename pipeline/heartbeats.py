@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final
@@ -15,21 +14,16 @@ from apache_beam.utils.timestamp import Timestamp
 
 from pipeline.heartbeat_messages import Heartbeat, JobIdentity, heartbeat_message, make_heartbeat
 from pipeline.ticks import EmitTicks
+from transforms.clock import Clock, wall_clock_us
 from transforms.coders import register_struct
-from transforms.elements import MICROSECONDS
+from transforms.elements import MINUTE_US
 from transforms.metering import count
 
 INTERVAL_SECONDS: Final = 60
-STALE_US: Final = 5 * 60 * MICROSECONDS
+STALE_US: Final = 5 * MINUTE_US
 """A tick that comes later than this is of a time in which the job did nothing: there is no beat of it."""
 
 _PACKAGE: Final = "aiops-agent"
-
-Clock = Callable[[], int]
-
-
-def wall_clock_us() -> int:
-    return time.time_ns() // 1_000
 
 
 def job_identity(options: PipelineOptions) -> JobIdentity:

@@ -98,6 +98,7 @@ _METAVARS: Final = {
     "min_severity": "SEVERITY",
     "max_line_bytes": "N",
     "redaction_key_file": "FILE",
+    "redaction_key_secret": "SECRET",
     "redaction_key_version": "N",
     "window_seconds": "N",
     "rules": "FILE",

@@ -12,6 +12,7 @@ from transforms.alert.settings import GROUP_LABELS, GroupLabel
 from transforms.analyze.settings import DEFAULT_MODEL
 from transforms.elements import NANOSECONDS, SEVERITY_NUMBERS
 from transforms.parse.settings import ParseSettings
+from transforms.redact.settings import MAXIMUM_KEY_VERSION
 
 EARLIEST_TIME: Final = "2000-01-01T00:00:00Z"
 LATEST_TIME: Final = "2200-01-01T00:00:00Z"  # nanoseconds of later years do not fit 64 bits
@@ -24,6 +25,9 @@ _RESOURCE: Final = r"[A-Za-z][-A-Za-z0-9_.~+%]{2,254}"
 
 _SUBSCRIPTION: Final = re.compile(f"{_PROJECT}/subscriptions/{_RESOURCE}")
 _TOPIC: Final = re.compile(f"{_PROJECT}/topics/{_RESOURCE}")
+_SECRET: Final = re.compile(
+    r"projects/[a-z0-9][-a-z0-9:.]{4,61}[a-z0-9]/secrets/[-\w]{1,255}/versions/[1-9]\d{0,5}"
+)
 _TENANT: Final = re.compile(r"[^\x00-\x1f\x7f]{1,200}")
 
 
@@ -119,8 +123,17 @@ class Settings(BaseModel):
         "Without it a fixed key is used that everybody knows, so that what was hidden can be guessed: "
         "fit for a demo only.",
     )
+    redaction_key_secret: Annotated[str, REDACT] = Field(
+        default="",
+        description="Version of a secret of Secret Manager that holds the master key, in place of a file: "
+        "projects/P/secrets/S/versions/V. The job's account needs roles/secretmanager.secretAccessor on it.",
+    )
     redaction_key_version: Annotated[int, REDACT] = Field(
-        default=1, ge=1, description="Version of the master key, written into each placeholder."
+        default=0,
+        ge=0,
+        le=MAXIMUM_KEY_VERSION,
+        description="Version of the master key, written into each placeholder; 0 for that of the secret, "
+        "1 where there is none.",
     )
     redact_patterns: Annotated[list[str], REDACT] = Field(
         default=[],
@@ -276,7 +289,7 @@ class Settings(BaseModel):
     failed_rows: Annotated[str, OUTPUT] = Field(
         default="",
         pattern=r"^[^\x00-\x1f\x7f*?\[\]]*$",
-        description="Folder (local or gs://) that rows are kept in, whole, while BigQuery does not take them; "
+        description="Folder (local or gs://) that rows are kept in whole while BigQuery does not take them; "
         "`aiops replay failed-rows` sends them again. Needed with --dataset.",
     )
     anomaly_topic: Annotated[str, OUTPUT] = Field(
@@ -347,6 +360,18 @@ class Settings(BaseModel):
             raise ValueError(f"must be some of {', '.join(GROUP_LABELS)}")
         return labels
 
+    @field_validator("redaction_key_secret")
+    @classmethod
+    def _pinned_secret(cls, name: str) -> str:
+        if name.endswith("/versions/latest"):
+            raise ValueError(
+                "must name the number of a version, not latest: under a running job another key would give "
+                "the same values other placeholders"
+            )
+        if name and not _SECRET.fullmatch(name):
+            raise ValueError("must look like projects/P/secrets/S/versions/V, V a number")
+        return name
+
     @field_validator("commands")
     @classmethod
     def _tenants_and_subscriptions(cls, commands: list[str]) -> list[str]:
@@ -400,6 +425,10 @@ class Settings(BaseModel):
             raise ValueError(
                 "--heartbeat_topic is for a job that reads subscriptions: over files, leave it out"
             )
+        if self.redaction_key_file and self.redaction_key_secret:
+            raise ValueError(
+                "give --redaction_key_file or --redaction_key_secret, one of them; both are given"
+            )
         if "-" in self.input and "-" in self.metrics:
             raise ValueError("--input - and --metrics - are both standard input: give one of them a file")
         return self
@@ -437,6 +466,12 @@ class Settings(BaseModel):
     @property
     def received_at_ns(self) -> int:
         return int(datetime.fromisoformat(self.received_at).astimezone(UTC).timestamp()) * NANOSECONDS
+
+    @property
+    def key_version(self) -> int:
+        """Version of the master key of redaction."""
+        version = self.redaction_key_secret.rpartition("/")[2]
+        return self.redaction_key_version or int(version or 1)
 
     @property
     def command_subscriptions(self) -> list[tuple[str, str]]:

@@ -83,9 +83,19 @@ def timers_of(node: Any) -> dict[str, str]:
 @pytest.fixture(params=["alerts", "alerts-{tenant}"])
 def graph(request: pytest.FixtureRequest, tmp_path: Any) -> Graph:
     """The whole job over streams: with one topic, and with one a tenant."""
+    return _graph(request.param, tmp_path)
+
+
+@pytest.fixture(params=["alerts", "alerts-{tenant}"])
+def cloud_graph(request: pytest.FixtureRequest, tmp_path: Any) -> Graph:
+    """The same with BigQuery in the place of the local store."""
+    return _graph(request.param, tmp_path, "--dataset=acme-prod.aiops", "--failed_rows=failed-rows")
+
+
+def _graph(topic: str, tmp_path: Any, *arguments: str) -> Graph:
     (tmp_path / "past.ndjson").touch()
-    topic = f"projects/acme-prod/topics/{request.param}"
-    return graph_of("--alert_topic", topic, "--alert_events", str(tmp_path / "past.ndjson"))
+    past = ("--alert_events", str(tmp_path / "past.ndjson"))
+    return graph_of("--alert_topic", f"projects/acme-prod/topics/{topic}", *past, *arguments)
 
 
 def graph_of(*arguments: str) -> Graph:
@@ -175,6 +185,22 @@ def test_heartbeats_stand_for_themselves(graph: Graph) -> None:
     after = graph.after(graph.step("Beat/Clock/Start/Impulse"))
     assert beats in after
     assert {step.full_label.split("/")[0] for step in after} == {"Beat", "PublishHeartbeats"}
+
+
+def test_no_message_shares_a_stage_with_bigquery(cloud_graph: Graph) -> None:
+    """A shuffle stands before each request to BigQuery, and nothing that is published comes after it.
+
+    So a server that fails holds up its own stage alone.
+    """
+    insert = cloud_graph.step("InsertRows")
+    shuffle = cloud_graph.step("BreakFusion/ReshufflePerKey/GroupByKey")
+    assert shuffle in cloud_graph.before(insert)
+    behind = {step.full_label for step in cloud_graph.after(shuffle)}
+    assert not [label for label in behind if not label.startswith("WriteToDataset/")]
+    rows = cloud_graph.step("WriteToDataset/AllRows")
+    assert {label for label in cloud_graph.sources(rows) if label.startswith("Read")} >= {
+        *("ReadLogs", "ReadMetrics", "ReadCommands"),
+    }
 
 
 def test_the_walk_knows_what_waits(graph: Graph) -> None:

@@ -20,13 +20,13 @@ from hypothesis import strategies as st
 from pipeline import ticks
 from pipeline.heartbeat_messages import (
     HEARTBEAT_SCHEMA,
-    MINUTE_US,
     Heartbeat,
     JobIdentity,
     heartbeat_message,
     make_heartbeat,
 )
 from pipeline.heartbeats import STALE_US, Beat, _Beat, job_identity
+from transforms.elements import MINUTE_US
 
 START = 1_768_226_430_000_000  # 2026-01-12T14:00:30Z
 JOB = JobIdentity("aiops", START, "0.1.0", "2.77.0")

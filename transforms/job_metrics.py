@@ -85,9 +85,7 @@ JOB_METRICS: Final[tuple[JobMetric, ...]] = (
     _distribution("patterns_us", "microseconds", "Time that masking its lines took."),
     _distribution("anomaly_delay_ms", "milliseconds", "From the end of a window to its anomaly."),
     _distribution(
-        "incident_delay_ms",
-        "milliseconds",
-        "From the end of a window to the incident that it opens or changes.",
+        "incident_delay_ms", "milliseconds", "From the end of a window to the incident it opens or changes."
     ),
     _distribution(
         "alert_event_delay_ms",

@@ -14,7 +14,15 @@ from typing import Final
 import msgspec
 import orjson
 
-from transforms.elements import MICROSECONDS, DeadLetter, LedgerEntry, MetricWindow, WindowSummary, content_id
+from transforms.elements import (
+    MICROSECONDS,
+    MINUTE_US,
+    DeadLetter,
+    LedgerEntry,
+    MetricWindow,
+    WindowSummary,
+    content_id,
+)
 from transforms.job_log import LogFields
 from transforms.timestamps import FUTURE_SECONDS
 
@@ -106,7 +114,7 @@ def _of_delta(entry: LedgerEntry) -> tuple[MinuteKey, LedgerPart]:
 def _of_window(summary: WindowSummary) -> Iterator[tuple[MinuteKey, LedgerPart]]:
     row = _row("window", summary.tenant_id, summary.service, summary.window_start_us)
     for minute, counts in summary.ledger.items():
-        key = summary.tenant_id, "logs", minute * _MINUTE_SECONDS * MICROSECONDS
+        key = summary.tenant_id, "logs", minute * MINUTE_US
         yield key, LedgerPart(-sum(counts), row, summary.pane_index)
 
 
