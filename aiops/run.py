@@ -34,6 +34,7 @@ from pipeline.store import StoreError
 from transforms.clock import wall_clock_us
 from transforms.detect.baselines.book_loading import BookError
 from transforms.detect.rule_loading import RulesError
+from transforms.job_log import JsonLines
 
 _EXPECTED: Final = (
     *(OptionsError, InputError, StoreError, RulesError, BookError, BigQueryError, FailedRowsError),
@@ -54,8 +55,10 @@ def run_command(arguments: list[str], console: Console) -> int:
         make_parser("aiops run").print_help()
         return 0 if arguments else 2
     try:
-        with _beam_quiet():
+        with _logs_shown() as handler:
             settings, options = parse_options(arguments)
+            if settings.log_format == "json":
+                handler.setFormatter(JsonLines())
             _say_what_starts(settings, console)
             started_us = wall_clock_us()
             READ_PROGRESS.damaged.clear()
@@ -104,7 +107,7 @@ def _error(message: str) -> Text:
 
 
 @contextmanager
-def _beam_quiet() -> Iterator[None]:
+def _logs_shown() -> Iterator[logging.Handler]:
     """Our own log lines on standard error, and of Beam's only what ends the process."""
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("aiops run: %(levelname)s: %(message)s"))
@@ -116,7 +119,7 @@ def _beam_quiet() -> Iterator[None]:
         loggers[name].addHandler(handler)
         loggers[name].propagate = False
     try:
-        yield
+        yield handler
     finally:
         for name, logger in loggers.items():
             logger.setLevel(before[name])

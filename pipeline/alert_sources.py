@@ -123,9 +123,10 @@ class _ReadPastAlerts(beam.DoFn):
         for path in paths:
             try:
                 found |= {(event.alert_id, event.sequence): event for event in read_events(path)}
-            except AlertFileError:
-                # It was sound when the job started.
-                _LOGGER.exception("The file of --alert_events has changed since the job started")
+            except AlertFileError as error:
+                # It was sound when the job started. Without it alerts may be opened again, which is
+                # better than no alerts.
+                _LOGGER.error("A file of --alert_events has changed since the job started: %s", error)  # noqa: TRY400
         yield from sort_events(found.values())
 
     def _of_tables(self) -> list[AlertEvent]:

@@ -33,6 +33,7 @@ from pipeline.graph import (
     build_incidents_graph,
     build_metrics_graph,
 )
+from pipeline.heartbeats import Beat, PublishHeartbeats, job_identity
 from pipeline.options import parse_options
 from pipeline.rules_source import WatchRules
 from pipeline.settings import Settings
@@ -109,6 +110,8 @@ def build_job(pipeline: beam.Pipeline, settings: Settings) -> None:
     _write_rows(rows | alerts.rows, settings)
     letters = [*(outputs.dead_letters for outputs in found), alerts.dead_letters, unpublished]
     _publish_dead_letters([one for one in letters if one is not None], settings)
+    if settings.is_streaming:
+        _beat(pipeline, settings)
 
 
 def _publish(outputs: Outputs, settings: Settings, step: str) -> None:
@@ -128,6 +131,12 @@ def _publish_alerts(alerts: AlertOutputs, settings: Settings) -> beam.PCollectio
 def _publish_dead_letters(letters: list[beam.PCollection], settings: Settings) -> None:
     if settings.dead_letter_topic:
         _ = letters | "AllDeadLetters" >> beam.Flatten() | PublishDeadLetters(settings.dead_letter_topic)
+
+
+def _beat(pipeline: beam.Pipeline, settings: Settings) -> None:
+    beats = pipeline | Beat(job_identity(pipeline.options))
+    if settings.heartbeat_topic:
+        _ = beats | PublishHeartbeats(settings.heartbeat_topic)
 
 
 def _write_rows(rows: dict[str, beam.PCollection], settings: Settings) -> None:
@@ -224,7 +233,12 @@ def _expected_errors_bare(settings: Settings) -> Iterator[None]:
             if isinstance(link, (GoogleAPICallError, GoogleAuthError)):
                 used = (
                     *(settings.input_subscription, settings.metrics_subscription, settings.anomaly_topic),
-                    *(settings.alert_topic, settings.dead_letter_topic, *settings.commands),
+                    *(
+                        settings.alert_topic,
+                        settings.dead_letter_topic,
+                        settings.heartbeat_topic,
+                        *settings.commands,
+                    ),
                 )
                 names = " and ".join(filter(None, used))
                 raise InputError(

@@ -7,6 +7,7 @@ locals {
       anomaly_topic      = google_pubsub_topic.anomalies.id
       alert_topic        = google_pubsub_topic.alerts.id
       dead_letter_topic  = google_pubsub_topic.dead_letters.id
+      heartbeat_topic    = google_pubsub_topic.heartbeats.id
     },
     contains(keys(var.parameters), "redaction_key_file") ? {} : {
       redaction_key_secret = "projects/${var.project}/secrets/${google_secret_manager_secret.redaction_key.secret_id}/versions/${var.redaction_key_version}"

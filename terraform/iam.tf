@@ -72,6 +72,7 @@ resource "google_pubsub_topic_iam_member" "worker_publishes" {
     anomalies    = google_pubsub_topic.anomalies.name
     alerts       = google_pubsub_topic.alerts.name
     dead_letters = google_pubsub_topic.dead_letters.name
+    heartbeats   = google_pubsub_topic.heartbeats.name
   }
   project = var.project
   topic   = each.value
