@@ -36,11 +36,11 @@ from transforms.detect.baselines.book_loading import BookError
 from transforms.detect.rule_loading import RulesError
 from transforms.job_log import JsonLines
 
-_EXPECTED: Final = (
+EXPECTED: Final = (
     *(OptionsError, InputError, StoreError, RulesError, BookError, BigQueryError, FailedRowsError),
     *(FileUnreadableError, SnapshotFileError, CatalogError, AlertFileError, PricesError),
 )
-_STOPPED: Final[dict[int, int]] = {signal.SIGINT: 130, signal.SIGTERM: 143}
+STOPPED: Final[dict[int, int]] = {signal.SIGINT: 130, signal.SIGTERM: 143}
 
 
 class _Stop:
@@ -63,7 +63,7 @@ def run_command(arguments: list[str], console: Console) -> int:
             started_us = wall_clock_us()
             READ_PROGRESS.damaged.clear()
             ROW_COUNTS.clear()
-            with _signals_raised() as stop:
+            with signals_raised() as stop:
                 try:
                     with reading_progress(console):
                         run_job(settings, options)
@@ -72,9 +72,9 @@ def run_command(arguments: list[str], console: Console) -> int:
                     if stop.signal_number is None:
                         raise
                     _say_how_to_go_on(settings, console)
-                    return _STOPPED[stop.signal_number]
+                    return STOPPED[stop.signal_number]
         return print_summary(settings, started_us, console)
-    except _EXPECTED as error:
+    except EXPECTED as error:
         console.print(_error(str(error)), soft_wrap=True)
         return 2
 
@@ -128,7 +128,7 @@ def _logs_shown() -> Iterator[logging.Handler]:
 
 
 @contextmanager
-def _signals_raised() -> Iterator[_Stop]:
+def signals_raised() -> Iterator[_Stop]:
     """Ctrl-C and SIGTERM raise KeyboardInterrupt and are remembered; only in the main thread."""
     stop = _Stop()
     if threading.current_thread() is not threading.main_thread():
@@ -139,7 +139,7 @@ def _signals_raised() -> Iterator[_Stop]:
         stop.signal_number = number
         raise KeyboardInterrupt
 
-    before = {number: signal.signal(number, interrupt) for number in _STOPPED}
+    before = {number: signal.signal(number, interrupt) for number in STOPPED}
     try:
         yield stop
     finally:

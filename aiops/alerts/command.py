@@ -31,7 +31,7 @@ from aiops.text import one_line
 from transforms.alert.view import AlertView
 from transforms.alert_elements import AlertStatus
 from transforms.clock import wall_clock_us
-from transforms.elements import ANOMALY_SEVERITIES, MICROSECONDS, SEVERITY_RANKS
+from transforms.elements import ANOMALY_SEVERITIES, CANARY_SERVICE, MICROSECONDS, SEVERITY_RANKS
 
 app = typer.Typer(name="alerts", no_args_is_help=True, rich_markup_mode=None)
 
@@ -54,7 +54,7 @@ def list_alerts(
     silences: Annotated[bool, typer.Option("--silences", help="Silences by matchers instead.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show the alerts that are open or acknowledged, the newest first."""
+    """Show the alerts that are open or acknowledged, the newest first; canaries only with --service."""
     _refuse_unknown("--severity", severity, ANOMALY_SEVERITIES)
     _refuse_unknown("--status", status, get_args(AlertStatus))
     with open_tables(store, dataset) as opened:
@@ -65,7 +65,7 @@ def list_alerts(
         for view in views
         if view.is_silence is silences
         and (show_all or status is not None or _is_current(view, clock))
-        and service in (None, view.service)
+        and (view.service != CANARY_SERVICE if service is None else view.service == service)
         and owner in (None, view.last.owner)
         and status in (None, view.status)
         and (severity is None or SEVERITY_RANKS[view.severity] >= SEVERITY_RANKS[severity])
