@@ -14,10 +14,11 @@ from rich.text import Text
 
 from aiops.alerts.acting import read_views, report_errors
 from aiops.cells import make_table, text_cell
-from aiops.query import Filters, open_store, parse_since
+from aiops.query import Filters, open_tables, parse_since
 from aiops.show_output import (
     DEFAULT_STORE,
     AsJson,
+    Dataset,
     Service,
     Since,
     Store,
@@ -141,6 +142,7 @@ def _quality(group: Group, name: str, useful: int, false: int, undecided: int, u
 def quality(
     *,
     store: Store = DEFAULT_STORE,
+    dataset: Dataset = "",
     tenant: Tenant = None,
     service: Service = None,
     since: Since = None,
@@ -150,7 +152,7 @@ def quality(
     as_json: AsJson = False,
 ) -> None:
     """Show how often rules, detectors and services were right, by the verdicts of people."""
-    with open_store(store) as opened, report_errors():
+    with open_tables(store, dataset) as opened, report_errors():
         views = [view for view in read_views(opened, tenant).values() if service in (None, view.service)]
     if since is not None and views:
         newest = datetime.fromtimestamp(max(view.updated_at for view in views) / MICROSECONDS, UTC)

@@ -12,10 +12,11 @@ from rich.console import Console
 from aiops.alerts.act import Id, add_commands
 from aiops.alerts.acting import ActionError, find_alert, read_views, report_errors
 from aiops.alerts.tables import event_row, print_alert, print_alerts, print_silences, view_row
-from aiops.query import Filters, open_store, parse_since
+from aiops.query import Filters, open_tables, parse_since
 from aiops.show_output import (
     DEFAULT_STORE,
     AsJson,
+    Dataset,
     Limit,
     Service,
     Severity,
@@ -39,6 +40,7 @@ app = typer.Typer(name="alerts", no_args_is_help=True, rich_markup_mode=None)
 def list_alerts(
     *,
     store: Store = DEFAULT_STORE,
+    dataset: Dataset = "",
     tenant: Tenant = None,
     service: Service = None,
     severity: Severity = None,
@@ -55,7 +57,7 @@ def list_alerts(
     """Show the alerts that are open or acknowledged, the newest first; canaries only with --service."""
     _refuse_unknown("--severity", severity, ANOMALY_SEVERITIES)
     _refuse_unknown("--status", status, get_args(AlertStatus))
-    with open_store(store) as opened:
+    with open_tables(store, dataset) as opened:
         views = list(read_views(opened, tenant).values())
     clock = wall_clock_us()
     found = [
@@ -100,10 +102,15 @@ def _refuse_unknown(option: str, value: str | None, known: tuple[str, ...]) -> N
 
 @app.command("show")
 def show_alert(
-    alert: Id, *, store: Store = DEFAULT_STORE, tenant: Tenant = None, as_json: AsJson = False
+    alert: Id,
+    *,
+    store: Store = DEFAULT_STORE,
+    dataset: Dataset = "",
+    tenant: Tenant = None,
+    as_json: AsJson = False,
 ) -> None:
     """Show all that is known of an alert or a silence, and who did what when."""
-    with open_store(store) as opened, report_errors():
+    with open_tables(store, dataset) as opened, report_errors():
         view = find_alert(read_views(opened, tenant).values(), alert, silences=True)
     clock = wall_clock_us()
     if as_json:
@@ -117,12 +124,13 @@ def export(
     out: Annotated[Path, typer.Option("--out", help="File to write: one event of JSON a line.")],
     *,
     store: Store = DEFAULT_STORE,
+    dataset: Dataset = "",
     tenant: Tenant = None,
 ) -> None:
     """Write the events that a job without state begins with: aiops run … --alert_events FILE."""
     from pipeline.alert_log import PAST_DAYS, stored_events, write_events
 
-    with open_store(store) as opened, report_errors():
+    with open_tables(store, dataset) as opened, report_errors():
         events = stored_events(opened, tenant, past_days=PAST_DAYS)
         part = out.with_name(f"{out.name}.part")
         try:

@@ -17,6 +17,7 @@ from aiops.query import (
     parse_since,
     sum_ledger,
 )
+from aiops.query_gemini import find_hypotheses
 from aiops.report.charts import TimeAxis, make_axis
 from aiops.report.episodes import EPISODE_COLUMNS, LOOK_BACK, Episode, fair_share, gather_episodes
 from aiops.report.incidents import IncidentsData, gather_incidents
@@ -30,6 +31,7 @@ OPEN_EPISODES: Final = 12
 MOST_SERVICES: Final = 60
 MOST_PATTERNS: Final = 60
 MOST_DEAD_LETTERS: Final = 30
+MOST_HYPOTHESES: Final = 30
 MOST_MINUTES: Final = 50
 AROUND_WINDOWS: Final = 30
 """A chart of an episode shows so many windows before and after it."""
@@ -90,6 +92,7 @@ class ReportData:
     service_lines: list[ServiceLine]
     patterns: list[Row]
     new_patterns: list[Row]
+    hypotheses: list[Row]
     dead_letters: list[Row]
     dead_lettered: int
     ledger: Row
@@ -124,6 +127,7 @@ def gather_report(store: DuckDBStore, tenant: str | None = None, since: str | No
     incidents = gather_incidents(store, tenant, start)
     service_lines, services = _service_lines(store, axis, episodes, every_episode)
     patterns, new_patterns, pattern_count = _patterns(store, tenant, start)
+    hypotheses = find_hypotheses(store, Filters(tenant=tenant, since=since, limit=MOST_HYPOTHESES))
     dead_letters, dead_lettered, reasons = _dead_letters(store, tenant)
     minutes = find_ledger(store, Filters(tenant=tenant))
     ledger_tenants = ledger_by_tenant(minutes)
@@ -151,6 +155,7 @@ def gather_report(store: DuckDBStore, tenant: str | None = None, since: str | No
         service_lines=service_lines,
         patterns=patterns,
         new_patterns=new_patterns,
+        hypotheses=hypotheses.rows,
         dead_letters=dead_letters,
         dead_lettered=dead_lettered,
         ledger=sum_ledger(minutes),
@@ -162,6 +167,7 @@ def gather_report(store: DuckDBStore, tenant: str | None = None, since: str | No
             "episodes": len(every_episode) - len(episodes),
             "services": services - len(service_lines),
             "patterns": pattern_count - len(patterns),
+            "hypotheses": hypotheses.total - len(hypotheses.rows),
             "dead letter reasons": reasons - len(dead_letters),
             "unbalanced minutes": max(0, len(unbalanced) - MOST_MINUTES),
         },
