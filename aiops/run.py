@@ -31,6 +31,7 @@ from pipeline.settings import OptionsError, Settings
 from pipeline.snapshot_files import SnapshotFileError
 from pipeline.sources import READ_PROGRESS, STDIN, InputError
 from pipeline.store import StoreError
+from transforms.clock import wall_clock_us
 from transforms.detect.baselines.book_loading import BookError
 from transforms.detect.rule_loading import RulesError
 
@@ -56,7 +57,7 @@ def run_command(arguments: list[str], console: Console) -> int:
         with _beam_quiet():
             settings, options = parse_options(arguments)
             _say_what_starts(settings, console)
-            started_us = time.time_ns() // 1_000
+            started_us = wall_clock_us()
             READ_PROGRESS.damaged.clear()
             ROW_COUNTS.clear()
             with _signals_raised() as stop:

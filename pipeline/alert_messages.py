@@ -10,11 +10,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Final, NamedTuple
+from typing import Final
 from urllib.parse import quote
 
 import msgspec
 
+from pipeline.messages import MAX_MESSAGE_BYTES, TRUNCATED, Message, bound_attributes, shrink
 from transforms.alert_elements import AlertEvent
 from transforms.elements import MICROSECONDS
 
@@ -25,8 +26,7 @@ TYPE_PREFIX: Final = "internal.aiops.alert."
 
 DATA_VERSION: Final = "v1"
 DATA_SCHEMA: Final = "urn:aiops:schema:alert-event:v1"
-MAX_MESSAGE_BYTES: Final = 1 << 20
-_MAX_ATTRIBUTE_BYTES: Final = 1024  # Pub/Sub refuses a message with a longer value
+_ENVELOPE_BYTES: Final = 16 << 10  # around the event: names of tenant and alert, times, constants
 _MAX_TYPES: Final = 20
 _TYPE_NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _SEQUENCE_DIGITS: Final = 10
@@ -39,13 +39,6 @@ class MessageError(ValueError):
         super().__init__(f"{reason}: {detail}")
         self.reason = reason
         self.detail = detail
-
-
-class Message(NamedTuple):
-    """What is published."""
-
-    data: bytes
-    attributes: dict[str, str]
 
 
 class CloudEvent(msgspec.Struct, frozen=True):
@@ -83,8 +76,9 @@ def cloud_event(event: AlertEvent) -> CloudEvent:
 
 
 def event_message(event: AlertEvent) -> Message:
-    """The message that announces `event`."""
-    envelope = cloud_event(event)
+    """The message that announces `event`, its longest lists and texts cut where it would be too large."""
+    fitting = shrink(event, MAX_MESSAGE_BYTES - _ENVELOPE_BYTES)
+    envelope = cloud_event(fitting)
     attributes = {
         "content-type": CONTENT_TYPE,
         "ce-specversion": envelope.specversion,
@@ -107,8 +101,9 @@ def event_message(event: AlertEvent) -> Message:
     # A filter cannot look into a list, only ask whether an attribute is there.
     types = [name for name in event.anomaly_types if _TYPE_NAME.fullmatch(name)][:_MAX_TYPES]
     attributes |= {f"anomaly_type_{name}": "true" for name in types}
-    bounded = {name: _bounded(value) for name, value in attributes.items() if value}
-    return Message(_encoder.encode(envelope), bounded)
+    if fitting is not event:
+        attributes[TRUNCATED] = "true"
+    return Message(_encoder.encode(envelope), bound_attributes(attributes))
 
 
 def parse_event_message(data: bytes, attributes: Mapping[str, str] | None = None) -> AlertEvent:
@@ -159,10 +154,3 @@ def rfc3339(micros: int) -> str:
     except (ValueError, OverflowError, OSError):
         return ""
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{micros % MICROSECONDS:06d}Z"
-
-
-def _bounded(value: str) -> str:
-    data = value.encode("utf-8", "replace")
-    if len(data) <= _MAX_ATTRIBUTE_BYTES:
-        return value if value.isascii() else data.decode()
-    return data[:_MAX_ATTRIBUTE_BYTES].decode("utf-8", "ignore")

@@ -18,6 +18,7 @@ from pipeline.alert_messages import MessageError
 from pipeline.duckdb_store import StoreError, acquire_store, release_store
 from transforms.alert_elements import AlertCommand, AlertEvent
 from transforms.elements import MICROSECONDS, DeadLetter
+from transforms.metering import count_dead_letters
 from transforms.redact.redactor import Redactor
 from transforms.redact.settings import RedactSettings
 
@@ -81,6 +82,7 @@ class _ParseCommands(beam.DoFn):
             command = parse_command(data, tenant_id)
         except MessageError as error:
             letter = refused_command(data, tenant_id, error, published_us, self._redactor)
+            count_dead_letters([letter])
             yield beam.pvalue.TaggedOutput(DEAD_LETTERS, letter)
             return
         yield tenant_id, redact_command(command, tenant_id, self._redactor)

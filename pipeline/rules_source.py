@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +19,7 @@ from apache_beam.transforms.window import GlobalWindows
 from apache_beam.utils.timestamp import Timestamp
 
 from pipeline.operator_files import FileUnreadableError, read_operator_file
+from transforms.clock import wall_clock_us
 from transforms.detect.rule_loading import RulesError, builtin_rules, load_rules
 from transforms.detect.rule_model import MAX_FILE_BYTES, RuleBook
 
@@ -35,7 +35,7 @@ def read_rules(path: str) -> RuleBook:
         return builtin_rules()
     text = read_operator_file(path, "rules file", "--rules", "the built-in rules", MAX_FILE_BYTES)
     book = load_rules(text, path)
-    return msgspec.structs.replace(book, loaded_at_us=time.time_ns() // 1000)
+    return msgspec.structs.replace(book, loaded_at_us=wall_clock_us())
 
 
 @dataclass(eq=False)

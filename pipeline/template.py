@@ -26,6 +26,7 @@ _TYPES: Final = {
     "input_subscription": "PUBSUB_SUBSCRIPTION",
     "metrics_subscription": "PUBSUB_SUBSCRIPTION",
     "anomaly_topic": "PUBSUB_TOPIC",
+    "dead_letter_topic": "PUBSUB_TOPIC",
     "redaction_key_file": "GCS_READ_FILE",
     "rules": "GCS_READ_FILE",
     "baselines": "GCS_READ_FILE",

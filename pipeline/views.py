@@ -16,6 +16,7 @@ from typing import Final
 from pipeline.tables import TABLE_KEYS, TABLES
 
 PLACE: Final = "${dataset}."
+CURRENT: Final = "current_"
 _SQL_FOLDER: Final = Path(__file__).with_name("sql")
 
 # What both have under two names, and what would be another thing if it were written in one of them.
@@ -37,7 +38,7 @@ _DECIDED_BY_KEY: Final = {
 def view_sources() -> dict[str, str]:
     """Name → SQL of every view, each after those it reads; the comment on top says what it shows."""
     written = {path.stem: path.read_text(encoding="utf-8").rstrip("\n") for path in _SQL_FOLDER.glob("*.sql")}
-    sources = {f"current_{table}": _current_view(table) for table in TABLES} | written
+    sources = {f"{CURRENT}{table}": _current_view(table) for table in TABLES} | written
     return {name: sources[name] for name in sorted(sources, key=lambda name: (_level(name, sources), name))}
 
 
@@ -68,7 +69,7 @@ def view_files() -> dict[str, str]:
 def duckdb_query(name: str) -> str:
     """The view as DuckDB takes it."""
     sql = view_sources()[name].replace(PLACE, "")
-    if name.startswith("current_"):
+    if name.startswith(CURRENT):
         # Rows of one transaction have the same `written_at`; the local store knows which came last.
         sql = sql.replace("written_at DESC", "written_at DESC, rowid DESC")
     return re.sub(rf"\b({'|'.join(_DUCKDB_NAMES)})\(", lambda called: f"{_DUCKDB_NAMES[called[1]]}(", sql)

@@ -400,6 +400,7 @@ def shop_incidents() -> list[Incident]:
         ],
         trace_samples=[TraceSample("4bf92f3577b34da6", ["payments", "checkout", "frontend"], time_us(25))],
         deploys=[NearbyDeploy("d", "payments", "payments:v2.4.0", time_us(23))],
+        deploy_count=1_004,
     )  # fmt: skip
     old = msgspec.structs.replace(cascade, revision=0, status="open", title="old revision")
     closed = incident(

@@ -27,7 +27,13 @@ ROLES = {
     ("google_pubsub_topic_iam_member", "roles/pubsub.publisher"): "each publisher on its own topics",
     ("google_bigquery_dataset_iam_member", "roles/bigquery.dataEditor"): "the job writes rows",
     ("google_bigquery_dataset_iam_member", "roles/bigquery.dataViewer"): "people read rows, by row policies",
+    ("google_project_iam_member", "roles/logging.logWriter"): "what a build says",
     ("google_storage_bucket_iam_member", "roles/storage.objectAdmin"): "temporary files, rows that failed",
+    ("google_storage_bucket_iam_member", "roles/storage.objectViewer"): "a build reads its own sources",
+    (
+        "google_artifact_registry_repository_iam_member",
+        "roles/artifactregistry.writer",
+    ): "a build pushes the image",
     (
         "google_artifact_registry_repository_iam_member",
         "roles/artifactregistry.reader",
@@ -64,10 +70,11 @@ def test_terraform_makes_every_table_and_view() -> None:
 
 def test_the_job_is_given_parameters_that_it_has() -> None:
     """Names in dataflow.tf are options of the job."""
-    block = CODE["dataflow.tf"].partition("merge(")[2].partition("var.parameters")[0]
+    block = CODE["dataflow.tf"].partition("merge(")[2].partition("\n    var.parameters,")[0]
     names = re.findall(r"^\s*(?:\S.*\{ )?(\w+) +=", block, re.MULTILINE)
     assert set(names) <= set(Settings.model_fields)
-    assert {"input_subscription", "commands", "metrics_subscription", "dataset", "failed_rows"} <= set(names)
+    wanted = {"commands", "metrics_subscription", "redaction_key_secret", "dataset", "failed_rows"}
+    assert wanted | {"input_subscription"} <= set(names)
 
 
 def test_every_variable_and_output_says_what_it_is() -> None:

@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from aiops.alerts.act import Id, add_commands
-from aiops.alerts.acting import ActionError, find_alert, now_us, read_views, report_errors
+from aiops.alerts.acting import ActionError, find_alert, read_views, report_errors
 from aiops.alerts.tables import event_row, print_alert, print_alerts, print_silences, view_row
 from aiops.query import Filters, open_store, parse_since
 from aiops.show_output import (
@@ -18,6 +18,7 @@ from aiops.show_output import (
     AsJson,
     Limit,
     Service,
+    Severity,
     Since,
     Store,
     Tenant,
@@ -28,6 +29,7 @@ from aiops.show_output import (
 from aiops.text import one_line
 from transforms.alert.view import AlertView
 from transforms.alert_elements import AlertStatus
+from transforms.clock import wall_clock_us
 from transforms.elements import ANOMALY_SEVERITIES, MICROSECONDS, SEVERITY_RANKS
 
 app = typer.Typer(name="alerts", no_args_is_help=True, rich_markup_mode=None)
@@ -39,9 +41,7 @@ def list_alerts(
     store: Store = DEFAULT_STORE,
     tenant: Tenant = None,
     service: Service = None,
-    severity: Annotated[
-        str | None, typer.Option("--severity", help="At least this: low, medium, high or critical.")
-    ] = None,
+    severity: Severity = None,
     status: Annotated[
         str | None, typer.Option("--status", help="Only this: open, acknowledged, resolved, false_positive.")
     ] = None,
@@ -57,7 +57,7 @@ def list_alerts(
     _refuse_unknown("--status", status, get_args(AlertStatus))
     with open_store(store) as opened:
         views = list(read_views(opened, tenant).values())
-    clock = now_us()
+    clock = wall_clock_us()
     found = [
         view
         for view in views
@@ -105,7 +105,7 @@ def show_alert(
     """Show all that is known of an alert or a silence, and who did what when."""
     with open_store(store) as opened, report_errors():
         view = find_alert(read_views(opened, tenant).values(), alert, silences=True)
-    clock = now_us()
+    clock = wall_clock_us()
     if as_json:
         print_json(view_row(view, clock) | {"events": [event_row(event) for event in view.events]})
         return

@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from transforms.alert_elements import AlertEvent
-from transforms.elements import AnomalySeverity
+from transforms.elements import HOUR_US, AnomalySeverity
 from transforms.globs import glob_matches
 
 DAY_MINUTES: Final = 24 * 60
@@ -71,7 +71,7 @@ class Route(msgspec.Struct, frozen=True):
     name: str
     steps: tuple[Step, ...]
     match: Match = Match()
-    repeat_us: int = 4 * 3600 * 1_000_000  # as Alertmanager's repeat_interval; 0 for never
+    repeat_us: int = 4 * HOUR_US  # as Alertmanager's repeat_interval; 0 for never
     tells_updates: bool = True
     tells_resolved: bool = True
     goes_on: bool = False  # as Alertmanager's `continue`: routes after it are tried as well

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from transforms.elements import Anomaly, DeployEvent, RequestStats, TraceError, WindowSummary
+from transforms.elements import MICROSECONDS, Anomaly, DeployEvent, RequestStats, TraceError, WindowSummary
 
 
 class ServiceFacts(msgspec.Struct, array_like=True, gc=False):
@@ -61,5 +61,5 @@ def clue_of_summary(summary: WindowSummary) -> Clue:
 
 def clue_of_anomaly(anomaly: Anomaly) -> Clue:
     """The anomaly; a late revision of one counts as late."""
-    seconds = (anomaly.window_end - anomaly.window_start) // 1_000_000
+    seconds = (anomaly.window_end - anomaly.window_start) // MICROSECONDS
     return Clue(anomaly.tenant_id, anomaly.window_start, seconds, anomaly.revision, anomaly=anomaly)

@@ -14,11 +14,11 @@ from typing import Final
 import msgspec
 
 from transforms.detect.baselines.book import DEFAULT_DETECTOR, SignalPolicy
-from transforms.detect.baselines.interface import MINUTE_US, Judgement, Observation
+from transforms.detect.baselines.interface import Judgement, Observation
 from transforms.detect.baselines.registry import make_detector
 from transforms.detect.baselines.seasons import Calendar
 from transforms.detect.deviations import LEAST_AMOUNT, Deviation, ratio_of
-from transforms.elements import MICROSECONDS, WindowSummary
+from transforms.elements import MICROSECONDS, MINUTE_US, WindowSummary
 
 OWN_DETECTOR: Final = "learned"
 """Of signals whose values may be anything: fields and metrics."""

@@ -17,7 +17,6 @@ from transforms.detect.baselines.book import (
     signal_policy,
     tenant_calendar,
 )
-from transforms.detect.baselines.interface import DAY_US
 from transforms.detect.baselines.level import BankState, Judged, LevelBank, LevelSettings, Vectors
 from transforms.detect.baselines.maintenance import maintenance_note
 from transforms.detect.baselines.observations import (
@@ -54,6 +53,7 @@ from transforms.detect.silence import LEARNING_US, Silence, SilenceMemory, watch
 from transforms.detect.singles import SingleState, detector_of, judge_single
 from transforms.elements import (
     ANOMALY_SEVERITIES,
+    DAY_US,
     ERROR,
     MICROSECONDS,
     WARNING,

@@ -30,11 +30,11 @@ class SumLedger(beam.PTransform):
     def expand(self, entries: beam.PCollection) -> beam.PCollection:
         return (
             entries
-            | "AtReceiveMinute" >> beam.ParDo(_AtReceiveMinute())
+            | "AtReceiveMinute" >> beam.ParDo(_AtReceiveMinute()).with_output_types(LedgerEntry)
             | "Window" >> window_into(_MINUTE)
-            | "Key" >> beam.Map(_ledger_key)
+            | "Key" >> beam.Map(_ledger_key).with_output_types(tuple[LedgerKey, LedgerEntry])
             | "Sum" >> beam.CombinePerKey(_SumLedger()).with_output_types(tuple[LedgerKey, LedgerEntry])
-            | "Revise" >> beam.ParDo(_Revise())
+            | "Revise" >> beam.ParDo(_Revise()).with_output_types(LedgerEntry)
         )
 
 
@@ -45,11 +45,11 @@ class CountDeadLetters(beam.PTransform):
     def expand(self, letters: beam.PCollection) -> beam.PCollection:
         return (
             letters
-            | "AtReceiveMinute" >> beam.ParDo(_AtReceiveMinute())
+            | "AtReceiveMinute" >> beam.ParDo(_AtReceiveMinute()).with_output_types(DeadLetter)
             | "Window" >> window_into(_MINUTE)
-            | "Key" >> beam.Map(_letter_key)
+            | "Key" >> beam.Map(_letter_key).with_output_types(tuple[str, DeadLetter])
             | "Count" >> beam.CombinePerKey(_CountLetters()).with_output_types(tuple[str, LetterCounts])
-            | "Revise" >> beam.ParDo(_Revise())
+            | "Revise" >> beam.ParDo(_Revise()).with_output_types(DeadLetter)
         )
 
 
