@@ -134,10 +134,6 @@ run "a_folder_of_tenants" {
     error_message = "The job publishes its dead letters to a topic of their own."
   }
   assert {
-    condition     = google_dataflow_flex_template_job.this[0].parameters["dataset"] == "my-project.aiops" && google_dataflow_flex_template_job.this[0].parameters["failed_rows"] == "gs://my-project-aiops/failed-rows"
-    error_message = "Rows go to the dataset, and to the bucket where it does not take them."
-  }
-  assert {
     condition     = startswith(jsondecode(google_dataflow_flex_template_job.this[0].parameters["commands"])[0], "shop-prod=")
     error_message = "The job knows which subscription is whose."
   }
