@@ -19,12 +19,8 @@ from google.cloud.bigquery.table import RowIterator
 
 from pipeline.bigquery_client import BigQueryError, make_client, no_credentials, split_dataset
 from pipeline.settings import DATASET
-from pipeline.table_reader import NO_PARAMETERS, Parameters, Row
+from pipeline.table_reader import GIB, MOST_GIB, NO_PARAMETERS, Parameters, Row
 from pipeline.views import bigquery_sql
-
-GIB: Final = 1 << 30
-MOST_GIB: Final = 20.0
-"""What a query may read unless somebody says otherwise; BigQuery takes cents for it."""
 
 _DEADLINE_SECONDS: Final = 300.0
 _REQUEST_SECONDS: Final = 60.0
