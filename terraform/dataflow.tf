@@ -4,6 +4,8 @@ locals {
       input_subscription = google_pubsub_subscription.job["logs"].id
       anomaly_topic      = google_pubsub_topic.anomalies.id
       alert_topic        = google_pubsub_topic.alerts.id
+      dataset            = "${var.project}.${google_bigquery_dataset.this.dataset_id}"
+      failed_rows        = "gs://${google_storage_bucket.this.name}/failed-rows"
     },
     var.metrics ? { metrics_subscription = google_pubsub_subscription.job["metrics"].id } : {},
     length(local.commanded_tenants) == 0 ? {} : {
