@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 from lookml_checks import all_fields, check_project, element_query
-from lookml_project import ROOT, LookmlError, Project
+from lookml_project import ROOT, Project
+from lookml_views import LookmlError
 from sample_views import build_views_store
 
 from pipeline.duckdb_store import DuckDBStore
