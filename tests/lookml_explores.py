@@ -8,6 +8,7 @@ from typing import Final
 
 from lookml_views import Field, Item, LookmlError, View, check_parameters
 
+_RELATIONSHIPS: Final = {"many_to_one", "one_to_one", "one_to_many"}
 _DATES: Final = {"date", "week", "month"}
 _AGGREGATES: Final = {"sum": "SUM", "average": "AVG", "min": "MIN", "max": "MAX"}
 _PERIOD: Final = re.compile(r"\d+ (minute|hour|day)s?")
@@ -23,6 +24,8 @@ class Explore:
         self.joins: list[Item] = item.get("joins", [])
         for join in self.joins:
             check_parameters("join", join)
+            if join.get("relationship") not in _RELATIONSHIPS:
+                raise LookmlError(f"explore {self.name}: the relationship of {join['name']} is not said")
         names = [self.name, *(join["name"] for join in self.joins)]
         missing = [name for name in names if name not in views]
         if missing:

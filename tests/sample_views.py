@@ -54,6 +54,8 @@ def build_views_store(path: Path) -> Path:
         store.append("gemini_calls", gemini_calls()[:1])
         store.append("services", [sample_service("payments", revision) for revision in (0, 1)])
         store.append("services", [sample_service("search", tenant_id="globex", slo_latency_ms=None)])
+        no_promise = {"slo_percent": None, "slo_latency_ms": None, "slo_days": None}
+        store.append("services", [sample_service("checkout", **no_promise)])
         # A late pane that coarsens patterns, and rows that came twice.
         store.append("service_windows", [service_window("initech", "portal", 5, 601, revision=1)] * 2)
         store.append("log_patterns", [log_pattern("initech", "portal", 5, "<any>", 601, revision=1)])

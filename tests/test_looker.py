@@ -96,6 +96,7 @@ def test_every_view_of_the_dataset_is_in_lookml_under_its_name() -> None:
         ("aiops", "${services.tenant_id} = ${anomalies.tenant_id} AND ", ""),
         ("aiops", "UNNEST(${incidents.root_causes})", "UNNEST(${incidents.causes})"),
         ("aiops", "join: services {", "join: service {"),
+        ("aiops", "relationship: many_to_one", "relationship: many_to_few"),
         ("aiops", "unless: [service_windows.", "unless: [windows."),
         ("aiops", "on_call.dashboard", "oncall.dashboard"),
         ("aiops", '"@{connection}"', '"@{connections}"'),
@@ -215,6 +216,21 @@ def test_a_measure_counts_rows_that_a_join_repeats_once(store: DuckDBStore) -> N
     assert _values(store, "aiops.incidents", ["incidents.count"], filters) == (1,)
     rows = _run(store, explore.query(["incidents.count", "incident_timeline.kind"], filters))
     assert [row["incidents_count"] for row in rows] == [1] * 5
+
+
+@pytest.mark.parametrize(
+    ("name", "join"), [(name, join["name"]) for name, explore in EXPLORES.items() for join in explore.joins]
+)
+def test_a_join_finds_rows_and_to_one_repeats_none(name: str, join: str, store: DuckDBStore) -> None:
+    """What is said of its relationship is so: else Looker would count wrong."""
+    explore = EXPLORES[name]
+    (relationship,) = [one["relationship"] for one in explore.joins if one["name"] == join]
+    column = next(iter(explore.views[join].items))
+    found = explore.expression(explore.field(column, join)) if column != "row_key" else f"{join}.tenant_id"
+    joined = _run(store, f"SELECT COUNT(*) AS n, COUNT({found}) AS partners {explore.sources({join})}")[0]
+    alone = _run(store, f"SELECT COUNT(*) AS n {explore.sources(set())}")[0]
+    assert joined["partners"] > 0
+    assert joined["n"] == alone["n"] if relationship.endswith("to_one") else joined["n"] >= alone["n"]
 
 
 def test_a_tenant_finds_its_own_rows_only(store: DuckDBStore) -> None:
