@@ -15,10 +15,10 @@ import orjson
 from msgspec.structs import astuple
 
 from transforms.alert.catalog import CatalogEntry, ServiceObjective
-from transforms.detect.baselines.interface import MINUTE_US
 from transforms.detect.signals import Band
 from transforms.elements import (
     MICROSECONDS,
+    MINUTE_US,
     SEVERITY_NAMES,
     Deploy,
     FieldStats,

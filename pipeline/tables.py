@@ -1,7 +1,7 @@
 """Tables, generated from the Structs that `TABLES` names: one source for every schema.
 
 `python -m pipeline.tables --write` renews the BigQuery schemas in `terraform/tables`, the page
-`docs/tables.md` and the schemas of messages in `docs/schemas`; a test holds these files to the code.
+`docs/tables.md` and all else that is made from the code; a test holds these files to it.
 Every table has one column more than its Struct: `written_at`, set by the sink.
 """
 
@@ -24,6 +24,7 @@ from transforms.elements import (
     BaselineSnapshot,
     DeadLetter,
     Deploy,
+    FailedRow,
     LedgerEntry,
     LogPattern,
     MetricWindow,
@@ -46,6 +47,7 @@ TABLES: Final[dict[str, type[msgspec.Struct]]] = {
     "deploys": Deploy,
     "baselines": BaselineSnapshot,
     "dead_letters": DeadLetter,
+    "failed_rows": FailedRow,
     "ledger": LedgerEntry,
     "services": Service,
 }
@@ -66,6 +68,7 @@ TABLE_KEYS: Final[dict[str, tuple[str, ...]]] = {
     "deploys": ("deploy_id",),
     "baselines": ("tenant_id", "service", "signal"),
     "dead_letters": ("dead_letter_id",),
+    "failed_rows": ("failed_row_id",),
     "ledger": ("tenant_id", "source", "receive_minute"),
     "services": ("tenant_id", "service"),
 }
@@ -273,13 +276,15 @@ def generated_files() -> dict[str, str]:
     files = {f"terraform/tables/{table}.json": schema for table, schema in schemas.items()}
     from pipeline.lookml import lookml_files  # these read the columns of this module
     from pipeline.message_schemas import schema_files
+    from pipeline.reference import reference_files
     from pipeline.table_layout import layouts_file
     from pipeline.template import template_files
     from pipeline.views import view_files
 
     files["terraform/tables.json"] = json.dumps(layouts_file(), indent=2) + "\n"
+    files["docs/tables.md"] = tables_page()
     files |= schema_files() | view_files() | lookml_files() | template_files()
-    return files | {"docs/tables.md": tables_page()}
+    return files | reference_files()
 
 
 def main(arguments: list[str]) -> int:

@@ -34,6 +34,7 @@ _DECIDED_BY_KEY: Final = {
     "alert_events": ("tenant_id",),
     "deploys": ("tenant_id", "deployed_at"),
     "dead_letters": ("tenant_id", "receive_minute"),
+    "failed_rows": ("tenant_id",),
 }
 
 
@@ -88,9 +89,14 @@ def duckdb_query(name: str) -> str:
 
 
 def duckdb_sql(sql: str) -> str:
-    """`sql` in what both dialects have in common, as DuckDB takes it."""
-    named = re.sub(rf"\b({'|'.join(_DUCKDB_NAMES)})\(", lambda called: f"{_DUCKDB_NAMES[called[1]]}(", sql)
-    return named.replace(PLACE, "")
+    """SQL of both dialects as DuckDB takes it; its parameters are `$name`."""
+    sql = re.sub(r"@(?=[a-z])", "$", sql.replace(PLACE, ""))
+    return re.sub(rf"\b({'|'.join(_DUCKDB_NAMES)})\(", lambda called: f"{_DUCKDB_NAMES[called[1]]}(", sql)
+
+
+def bigquery_sql(sql: str, dataset: str) -> str:
+    """SQL of both dialects over the tables of `PROJECT.DATASET`, which the caller has checked."""
+    return sql.replace(PLACE, f"`{dataset}`.")
 
 
 def _level(name: str, sources: dict[str, str]) -> int:

@@ -12,9 +12,6 @@ from transforms.detect.baselines.level import BankState, Judged, LevelBank, Leve
 from transforms.detect.baselines.season_table import Numbers
 from transforms.detect.baselines.seasons import Calendar
 
-MINUTE_US = 60_000_000
-HOUR_US = 60 * MINUTE_US
-DAY_US = 24 * HOUR_US
 MONDAY_US = 1_768_780_800_000_000  # 2026-01-19T00:00:00Z
 HOUR, DAY = 60, 24 * 60  # in minutes
 

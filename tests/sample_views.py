@@ -11,7 +11,15 @@ from sample_store import anomaly, build_store, log_pattern, service_window, time
 
 from pipeline.duckdb_store import DuckDBStore
 from transforms.alert_elements import Matcher
-from transforms.elements import BaselineSnapshot, DeadLetter, LedgerEntry, MetricWindow, Service, content_id
+from transforms.elements import (
+    MINUTE_US,
+    BaselineSnapshot,
+    DeadLetter,
+    LedgerEntry,
+    MetricWindow,
+    Service,
+    content_id,
+)
 from transforms.gemini_elements import GeminiCall
 from transforms.incident_elements import (
     Dependency,
@@ -25,7 +33,6 @@ from transforms.incident_elements import (
 
 CAUSE = anomaly("acme", "payments", 24, "critical").anomaly_id
 PAYMENTS_DEPLOY = content_id("acme", "payments", 23)
-MINUTE_US = 60_000_000
 
 
 def plain(value: Any) -> Any:

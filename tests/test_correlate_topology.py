@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from transforms.correlate.clues import ServiceFacts
-from transforms.correlate.settings import HOUR_US, MINUTE_US, ConfiguredDependency, CorrelateSettings
+from transforms.correlate.settings import ConfiguredDependency, CorrelateSettings
 from transforms.correlate.topology import MAX_EDGES, Topology, configure, expire, observe, rows_due
-from transforms.elements import RequestStats
+from transforms.elements import HOUR_US, MINUTE_US, RequestStats
 
 CALLS = [("web", "cart"), ("cart", "db")]
 

@@ -6,24 +6,12 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
-from level_bench import (
-    DAY,
-    DAY_US,
-    HOUR,
-    LATENCY,
-    MONDAY_US,
-    SHARE,
-    TRAFFIC,
-    Alarm,
-    Rate,
-    Walk,
-    daily,
-    minutes_of,
-)
+from level_bench import DAY, HOUR, LATENCY, MONDAY_US, SHARE, TRAFFIC, Alarm, Rate, Walk, daily, minutes_of
 from msgspec.structs import replace
 
 from transforms.detect.baselines.level import LevelSettings
 from transforms.detect.baselines.seasons import Calendar
+from transforms.elements import DAY_US
 
 pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from level_bench import DAY_US, HOUR_US, LATENCY, MINUTE_US, MONDAY_US, SHARE, TRAFFIC, Walk
+from level_bench import LATENCY, MONDAY_US, SHARE, TRAFFIC, Walk
 from msgspec.structs import replace
 
 from transforms.detect.baselines.decay import decay_factor
@@ -22,6 +22,7 @@ from transforms.detect.baselines.level import (
 )
 from transforms.detect.baselines.level_table import Row
 from transforms.detect.baselines.seasons import Calendar
+from transforms.elements import DAY_US, HOUR_US, MINUTE_US
 
 pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")
 

@@ -23,7 +23,7 @@ from zetasql.wasi._pb2.zetasql.proto import simple_catalog_pb2  # noqa: E402
 from zetasql.wasi._pb2.zetasql.public import type_pb2  # noqa: E402
 from zetasql.wasi._pb2.zetasql.public.value_pb2 import ValueProto  # noqa: E402
 
-from pipeline.tables import TABLES, Column, table_columns  # noqa: E402
+from pipeline.tables import TABLES, Column, Kind, table_columns  # noqa: E402
 from pipeline.views import PLACE, view_sources  # noqa: E402
 
 Row = dict[str, Any]
@@ -35,6 +35,7 @@ _KINDS = {
     "BOOLEAN": "BOOL",
     "TIMESTAMP": "TIMESTAMP",
 }
+_PARAMETER_KINDS: Mapping[type, Kind] = {str: "STRING", int: "INTEGER", datetime: "TIMESTAMP"}
 _FEATURES = (
     "ANALYTIC_FUNCTIONS", "QUALIFY", "SELECT_STAR_EXCEPT_REPLACE", "INTERVAL_TYPE", "WITH_ON_SUBQUERY",
     "ORDER_BY_IN_AGGREGATE", "LIMIT_IN_AGGREGATE", "SAFE_FUNCTION_CALL", "CIVIL_TIME", "DATE_ARITHMETICS",
@@ -91,7 +92,7 @@ class ZetaSql:
 
     def column_types(self, view: str) -> dict[str, str]:
         """Name → type of each column of `view`. Raises what ZetaSQL refuses it with."""
-        return self.query_types(f"SELECT * FROM {PLACE}{view}")
+        return self.query_types(_all_of(view))
 
     def query_types(self, sql: str) -> dict[str, str]:
         """Name → type of each column of a query over tables and views; raises as `column_types`."""
@@ -103,11 +104,19 @@ class ZetaSql:
 
     def run(self, view: str, rows: Mapping[str, Iterable[Row]]) -> list[Row]:
         """The rows of `view` over `rows` of the tables, as DuckDB's driver would give them."""
+        return self.query(_all_of(view), {}, rows)
+
+    def query(
+        self, sql: str, parameters: Mapping[str, str | int | datetime], rows: Mapping[str, Iterable[Row]]
+    ) -> list[Row]:
+        """The same of SQL over tables and views, with values for its parameters."""
         request = messages.EvaluateQueryRequest(
-            sql=_with_dependencies(f"SELECT * FROM {PLACE}{view}"),
-            options=self._options,
-            simple_catalog=self._catalog,
+            sql=_with_dependencies(sql), options=self._options, simple_catalog=self._catalog
         )
+        for name, value in parameters.items():
+            column = Column(name, _PARAMETER_KINDS[type(value)], "REQUIRED")
+            request.params.add(name=name, value=_zetasql_value(value, column))
+            request.options.query_parameters.add(name=name, type=_column_type(column))
         for table in TABLES:
             data = request.table_content[table].table_data
             data.SetInParent()
@@ -123,6 +132,10 @@ class ZetaSql:
             }
             for row in answer.content.table_data.row
         ]
+
+
+def _all_of(view: str) -> str:
+    return f"SELECT * FROM {PLACE}{view}"
 
 
 def _with_dependencies(query: str) -> str:

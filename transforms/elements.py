@@ -19,9 +19,19 @@ UNPARSED_SERVICE: Final = "_unparsed"
 UNKNOWN_TENANT: Final = "_unknown"
 """Tenant of lines that name none and came from a source that has none configured."""
 
+CANARY_SERVICE: Final = "aiops-canary"
+"""Service of the lines that `aiops doctor --canary` writes. The rule CANARY_DETECTOR finds them, and an alert
+comes of it like of any other finding; nothing is learned of the service, and nobody is told.
+"""
+
+CANARY_DETECTOR: Final = "rule:canary"
+
 NANOSECONDS: Final = 1_000_000_000
 MICROSECONDS: Final = 1_000_000
 MINUTE_NS: Final = 60 * NANOSECONDS
+MINUTE_US: Final = 60 * MICROSECONDS
+HOUR_US: Final = 60 * MINUTE_US
+DAY_US: Final = 24 * HOUR_US
 
 # ------------------------------------------------------------------------------------ severity
 
@@ -80,6 +90,19 @@ Measures = tuple[tuple[str, int], ...]
 # --------------------------------------------------------------------- inside a bundle, mutable
 
 
+UnpackReason = Literal["broken_compression", "unpacks_too_large"]
+
+
+class BrokenPayload(msgspec.Struct, gc=False):
+    """A compressed message that could not be unpacked: one payload, for Parse to count and to refuse."""
+
+    digest: str  # hash of the message
+    payload_bytes: int
+    publish_time_ns: int
+    reason: UnpackReason
+    detail: str
+
+
 class PayloadBatch(msgspec.Struct, gc=False):
     """Raw lines or messages as they were received, not yet looked at.
 
@@ -90,6 +113,7 @@ class PayloadBatch(msgspec.Struct, gc=False):
     payloads: list[bytes]
     publish_times_ns: list[int] = []
     tenant_id: str = ""
+    broken: list[BrokenPayload] = []
 
 
 class LogEntry(msgspec.Struct, gc=False):
@@ -363,12 +387,12 @@ class WindowSummary(msgspec.Struct, array_like=True, gc=False):
     latency_bins: dict[int, int] = {}
     endpoints: dict[str, RequestStats] = {}
     endpoint_level: int = 0  # how far endpoints were coarsened so that they fit
-    callers: dict[str, RequestStats] = {}
+    callers: dict[str, RequestStats] = {}  # capped, see transforms/capped_names.py
     patterns: dict[str, PatternStats] = {}
     pattern_level: int = 0  # how far shapes were coarsened so that they fit
     principals: dict[int, int] = {}  # HyperLogLog registers, see transforms/summarize/distinct.py
     addresses: dict[int, int] = {}
-    revisions: dict[str, int] = {}  # capped, see transforms/revisions.py
+    revisions: dict[str, int] = {}  # capped, see transforms/capped_names.py
     instances: dict[int, int] = {}  # HyperLogLog registers
     traces: dict[str, TraceError] = {}
     deploys: list[DeployEvent] = []
@@ -432,7 +456,10 @@ class ServiceWindow(msgspec.Struct, frozen=True):
         str, describe("JSON object: count, mean, min, max and p95 of the numeric fields of --baselines.")
     ]
     endpoints: Annotated[str, describe("JSON object: requests, errors and p95 latency by endpoint.")]
-    callers: Annotated[str, describe("JSON object: requests, errors and p95 latency by calling service.")]
+    callers: Annotated[
+        str,
+        describe("JSON object: requests, errors and p95 latency by calling service; * is all beyond 200."),
+    ]
     revisions: Annotated[str, describe("JSON object: lines by revision of the service.")]
     bands: Annotated[
         str,
@@ -610,6 +637,27 @@ class DeadLetter(msgspec.Struct, frozen=True):
     receive_minute: Annotated[Timestamp, describe("Minute that it was received in.")]
     count: Annotated[int, describe("How many identical ones this row stands for.")] = 1
     revision: Annotated[int, describe("Grows as more identical ones come in; the last counts.")] = 0
+
+
+FailedRowStatus = Literal["failed", "replayed"]
+
+
+class FailedRow(msgspec.Struct, frozen=True):
+    """A row that BigQuery did not take. Table `failed_rows`.
+
+    Whole rows that BigQuery refused one by one are in the table; those that it did not take at all,
+    because it was not there, are in files, one FailedRow of JSON a line.
+    """
+
+    failed_row_id: Annotated[str, describe("Hash of table and row: the insert id that it is sent with.")]
+    tenant_id: Annotated[str, describe("Tenant that the row belongs to.")]
+    table_name: Annotated[str, describe("Table that it was meant for.")]
+    row_json: Annotated[str, describe("The whole row as it was sent, JSON; empty once it was taken.")]
+    reason: Annotated[str, describe("Why, in a few fixed words.")]
+    detail: Annotated[str, describe("What exactly, without any value of the row.")]
+    failed_at: Annotated[Timestamp, describe("When it was not taken, wall clock.")]
+    status: Annotated[FailedRowStatus, describe("'failed', or 'replayed' once it was taken.")] = "failed"
+    revision: Annotated[int, describe("0 for failed, 1 for replayed; the last counts.")] = 0
 
 
 LedgerSource = Literal["logs", "metrics"]

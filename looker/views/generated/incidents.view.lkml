@@ -78,7 +78,7 @@ view: incidents {
   dimension: deploys {
     hidden: yes
     sql: ${TABLE}.deploys ;;
-    description: "Roll-outs shortly before it or in it."
+    description: "Roll-outs shortly before it or in it, at most 100."
   }
   dimension_group: started {
     type: time
@@ -117,6 +117,11 @@ view: incidents {
     type: string
     sql: ${TABLE}.narrated_by ;;
     description: "template, gemini, or empty without a narrative."
+  }
+  dimension: deploy_count {
+    type: number
+    sql: ${TABLE}.deploy_count ;;
+    description: "Roll-outs so far, those beyond the list included."
   }
   dimension_group: written {
     type: time
@@ -279,7 +284,7 @@ view: incidents__trace_samples {
   }
 }
 
-# Roll-outs shortly before it or in it.
+# Roll-outs shortly before it or in it, at most 100.
 view: incidents__deploys {
   dimension: deploy_id {
     type: string

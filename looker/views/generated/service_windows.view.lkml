@@ -158,7 +158,7 @@ view: service_windows {
   dimension: callers {
     type: string
     sql: ${TABLE}.callers ;;
-    description: "JSON object: requests, errors and p95 latency by calling service."
+    description: "JSON object: requests, errors and p95 latency by calling service; * is all beyond 200."
   }
   dimension: revisions {
     type: string
