@@ -7,6 +7,7 @@ Only features that BigQuery has are switched on: what it would refuse is refused
 from __future__ import annotations
 
 import ctypes
+import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -94,13 +95,13 @@ class ZetaSql:
 
     def run(self, view: str, rows: Mapping[str, Iterable[Row]]) -> list[Row]:
         """The rows of `view` over `rows` of the tables, as DuckDB's driver would give them."""
-        request = messages.EvaluateQueryRequest(
-            sql=_with_dependencies(view), options=self._options, simple_catalog=self._catalog
-        )
+        sql = _with_dependencies(view)
+        request = messages.EvaluateQueryRequest(sql=sql, options=self._options, simple_catalog=self._catalog)
+        words = set(re.findall(r"\w+", sql))
         for table in TABLES:
             data = request.table_content[table].table_data
             data.SetInParent()
-            for row in rows.get(table, ()):
+            for row in rows.get(table, ()) if table in words else ():
                 cells = [_zetasql_value(row[column.name], column) for column in table_columns(table)]
                 data.row.add(cell=cells)
         answer = self._call("ZetaSqlLocalService_EvaluateQuery", request, messages.EvaluateQueryResponse)
