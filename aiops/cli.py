@@ -16,6 +16,7 @@ from aiops.explain import explain
 from aiops.launch import app as launch_app
 from aiops.notify.command import app as notify_app
 from aiops.quality import quality
+from aiops.replay import app as replay_app
 from aiops.report.command import report
 from aiops.rules import app as rules_app
 from aiops.show_baselines import baselines as show_baselines
@@ -55,6 +56,7 @@ app.add_typer(catalog_app, name="catalog", help="Check a service catalog.")
 app.add_typer(notify_app, name="notify")
 app.command("warm-start")(warm_start)
 app.add_typer(launch_app, name="launch")
+app.add_typer(replay_app, name="replay")
 app.command("simulate")(simulate)
 app.command("explain")(explain)
 

@@ -19,7 +19,10 @@ from rich.text import Text
 from aiops.run_summary import print_summary
 from aiops.text import visible_text
 from pipeline.alert_files import AlertFileError
+from pipeline.bigquery_client import BigQueryError
+from pipeline.bigquery_sink import ROW_COUNTS
 from pipeline.catalog_source import CatalogError
+from pipeline.failed_rows import FailedRowsError
 from pipeline.main import run_job
 from pipeline.operator_files import FileUnreadableError
 from pipeline.options import make_parser, parse_options
@@ -32,7 +35,7 @@ from transforms.detect.baselines.book_loading import BookError
 from transforms.detect.rule_loading import RulesError
 
 _EXPECTED: Final = (
-    *(OptionsError, InputError, StoreError, RulesError, BookError),
+    *(OptionsError, InputError, StoreError, RulesError, BookError, BigQueryError, FailedRowsError),
     *(FileUnreadableError, SnapshotFileError, CatalogError, AlertFileError, PricesError),
 )
 _STOPPED: Final[dict[int, int]] = {signal.SIGINT: 130, signal.SIGTERM: 143}
@@ -55,6 +58,7 @@ def run_command(arguments: list[str], console: Console) -> int:
             _say_what_starts(settings, console)
             started_us = time.time_ns() // 1_000
             READ_PROGRESS.damaged.clear()
+            ROW_COUNTS.clear()
             with _signals_raised() as stop:
                 try:
                     with reading_progress(console):
@@ -75,7 +79,7 @@ def _say_what_starts(settings: Settings, console: Console) -> None:
     if settings.is_streaming:
         names = " and ".join(filter(None, (settings.input_subscription, settings.metrics_subscription)))
         console.print(
-            f"Reading {names} into {settings.store}. Results of a minute come "
+            f"Reading {names} into {settings.dataset or settings.store}. Results of a minute come "
             "once newer ones show that it is over. Ctrl-C stops.",
             markup=False,
             highlight=False,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from typing import Final
 
 import google.auth
@@ -13,6 +14,8 @@ from google.api_core.exceptions import GoogleAPIError, NotFound
 from google.auth.credentials import AnonymousCredentials
 from google.auth.exceptions import GoogleAuthError, TransportError
 from google.cloud import bigquery
+
+from pipeline.settings import DATASET_PATTERN
 
 EMULATOR_VARIABLE: Final = "BIGQUERY_EMULATOR_HOST"
 CHECK_SECONDS: Final = 10.0
@@ -48,11 +51,13 @@ def make_client(project: str) -> bigquery.Client:
 
 
 def check_dataset(dataset: str) -> None:
-    """See that credentials and the dataset PROJECT.DATASET are there.
+    """See that the name PROJECT.DATASET is one, and that credentials and the dataset are there.
 
     A server that does not answer, or may not be asked that, is no mistake: rows are kept until it takes
     them. Raises BigQueryError.
     """
+    if not re.fullmatch(DATASET_PATTERN, dataset):
+        raise BigQueryError("--dataset: must be a project and a dataset, e.g. acme-prod.aiops")
     project, name = split_dataset(dataset)
     client = make_client(project)
     patience = bigquery.DEFAULT_RETRY.with_timeout(CHECK_SECONDS)

@@ -27,7 +27,7 @@ ROLES = {
     ("google_pubsub_topic_iam_member", "roles/pubsub.publisher"): "each publisher on its own topics",
     ("google_bigquery_dataset_iam_member", "roles/bigquery.dataEditor"): "the job writes rows",
     ("google_bigquery_dataset_iam_member", "roles/bigquery.dataViewer"): "people read rows, by row policies",
-    ("google_storage_bucket_iam_member", "roles/storage.objectAdmin"): "temporary files of the job",
+    ("google_storage_bucket_iam_member", "roles/storage.objectAdmin"): "temporary files, rows that failed",
     (
         "google_artifact_registry_repository_iam_member",
         "roles/artifactregistry.reader",
@@ -67,7 +67,10 @@ def test_the_job_is_given_parameters_that_it_has() -> None:
     block = CODE["dataflow.tf"].partition("merge(")[2].partition("\n    var.parameters,")[0]
     names = re.findall(r"^\s*(?:\S.*\{ )?(\w+) +=", block, re.MULTILINE)
     assert set(names) <= set(Settings.model_fields)
-    assert {"input_subscription", "commands", "metrics_subscription", "redaction_key_secret"} <= set(names)
+    assert set(names) >= {
+        *("input_subscription", "commands", "metrics_subscription"),
+        *("dataset", "failed_rows", "redaction_key_secret"),
+    }
 
 
 def test_every_variable_and_output_says_what_it_is() -> None:
