@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from typing import Final
 
 import google.auth
@@ -13,6 +14,8 @@ from google.api_core.exceptions import GoogleAPIError, NotFound
 from google.auth.credentials import AnonymousCredentials
 from google.auth.exceptions import GoogleAuthError, TransportError
 from google.cloud import bigquery
+
+from pipeline.settings import DATASET
 
 EMULATOR_VARIABLE: Final = "BIGQUERY_EMULATOR_HOST"
 CHECK_SECONDS: Final = 10.0
@@ -44,15 +47,17 @@ def make_client(project: str) -> bigquery.Client:
         credentials, _ = google.auth.default(scopes=[_SCOPE])
         return bigquery.Client(project=project, credentials=credentials)
     except GoogleAuthError as error:
-        raise _no_credentials(error) from error
+        raise no_credentials(error) from error
 
 
 def check_dataset(dataset: str) -> None:
-    """See that credentials and the dataset PROJECT.DATASET are there.
+    """See that the name PROJECT.DATASET is one, and that credentials and the dataset are there.
 
     A server that does not answer, or may not be asked that, is no mistake: rows are kept until it takes
     them. Raises BigQueryError.
     """
+    if not re.fullmatch(DATASET, dataset):
+        raise BigQueryError("--dataset: must be a project and a dataset, e.g. acme-prod.aiops")
     project, name = split_dataset(dataset)
     client = make_client(project)
     patience = bigquery.DEFAULT_RETRY.with_timeout(CHECK_SECONDS)
@@ -65,7 +70,7 @@ def check_dataset(dataset: str) -> None:
     except (GoogleAPIError, requests.RequestException, TransportError, ValueError) as error:
         _LOGGER.warning("The dataset %s could not be looked up (%s)", dataset, type(error).__name__)
     except GoogleAuthError as error:
-        raise _no_credentials(error) from error
+        raise no_credentials(error) from error
     finally:
         client.close()
 
@@ -76,8 +81,9 @@ def split_dataset(dataset: str) -> tuple[str, str]:
     return project, name
 
 
-def _no_credentials(error: GoogleAuthError) -> BigQueryError:
+def no_credentials(error: GoogleAuthError) -> BigQueryError:
+    """What to do about credentials that are missing, or that nobody takes."""
     return BigQueryError(
         f"No credentials for BigQuery ({type(error).__name__}): run "
-        "`gcloud auth application-default login`, or as a service account that may write the dataset."
+        "`gcloud auth application-default login`, or as a service account that may use the dataset."
     )

@@ -14,6 +14,7 @@ from transforms.elements import FailedRow, content_id
 SUFFIX: Final = ".ndjson"
 REPLAYED_SUFFIX: Final = ".replayed"
 
+_GLOB: Final = frozenset("*?[")
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(FailedRow)
 
@@ -50,16 +51,16 @@ def write_failed_rows(folder: str, rows: Iterable[FailedRow]) -> str:
 
 
 def find_failed_rows(pattern: str) -> list[str]:
-    """Paths of the files that `pattern` names, a path or glob, sorted; those replayed are left out.
+    """Paths of the files that `pattern` names: a folder, a path or a glob. Those replayed are left out.
 
     Raises FailedRowsError.
     """
+    names_files = pattern.endswith(SUFFIX) or not _GLOB.isdisjoint(pattern)
     try:
-        (match,) = FileSystems.match([pattern])
+        (match,) = FileSystems.match([pattern if names_files else FileSystems.join(pattern, "*")])
     except (OSError, BeamIOError, ValueError) as error:
         raise FailedRowsError(f"{pattern} cannot be looked up ({type(error).__name__}).") from error
-    paths: list[str] = [found.path for found in match.metadata_list]
-    return sorted(path for path in paths if not path.endswith(REPLAYED_SUFFIX))
+    return sorted(found.path for found in match.metadata_list if found.path.endswith(SUFFIX))
 
 
 def read_failed_rows(path: str) -> FailedRowsFile:

@@ -154,9 +154,11 @@ def make_commands(settings: Settings) -> beam.PTransform | None:
 
 
 def make_past_alerts(settings: Settings) -> beam.PTransform | None:
-    """The alerts of the past, of files and of a store that is there. Raises AlertFileError."""
+    """The alerts of the past: of files, and of dataset or store. Raises AlertFileError."""
     check_event_files(settings.alert_events)
-    store = settings.store if not settings.dataset and Path(settings.store).is_file() else ""
+    if settings.dataset:
+        return ReadPastAlerts(settings.alert_events, dataset=settings.dataset)
+    store = settings.store if Path(settings.store).is_file() else ""
     return ReadPastAlerts(settings.alert_events, store) if store or settings.alert_events else None
 
 

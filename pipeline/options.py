@@ -57,7 +57,7 @@ def make_parser(program: str) -> argparse.ArgumentParser:
         "exit codes:\n"
         "  0    all input was read, and every line is accounted for\n"
         "  1    the run ended, but its summary names something that is wrong\n"
-        "  2    an option, the input or the store cannot be used\n"
+        "  2    an option, the input, the store or the dataset cannot be used\n"
         "  130  stopped by Ctrl-C (143 by SIGTERM); run again over the same input\n\n"
         "Options can be written with - for _. Options of Apache Beam are passed on.",
     )

@@ -68,11 +68,22 @@ def view_files() -> dict[str, str]:
 
 def duckdb_query(name: str) -> str:
     """The view as DuckDB takes it."""
-    sql = view_sources()[name].replace(PLACE, "")
+    sql = view_sources()[name]
     if name.startswith(CURRENT):
         # Rows of one transaction have the same `written_at`; the local store knows which came last.
         sql = sql.replace("written_at DESC", "written_at DESC, rowid DESC")
+    return duckdb_sql(sql)
+
+
+def duckdb_sql(sql: str) -> str:
+    """SQL of both dialects as DuckDB takes it; its parameters are `$name`."""
+    sql = re.sub(r"@(?=[a-z])", "$", sql.replace(PLACE, ""))
     return re.sub(rf"\b({'|'.join(_DUCKDB_NAMES)})\(", lambda called: f"{_DUCKDB_NAMES[called[1]]}(", sql)
+
+
+def bigquery_sql(sql: str, dataset: str) -> str:
+    """SQL of both dialects over the tables of `PROJECT.DATASET`, which the caller has checked."""
+    return sql.replace(PLACE, f"`{dataset}`.")
 
 
 def _level(name: str, sources: dict[str, str]) -> int:

@@ -2,6 +2,8 @@ locals {
   parameters = merge(
     {
       input_subscription = google_pubsub_subscription.job["logs"].id
+      dataset            = "${var.project}.${google_bigquery_dataset.this.dataset_id}"
+      failed_rows        = "gs://${google_storage_bucket.this.name}/failed-rows"
       anomaly_topic      = google_pubsub_topic.anomalies.id
       alert_topic        = google_pubsub_topic.alerts.id
       dead_letter_topic  = google_pubsub_topic.dead_letters.id

@@ -37,6 +37,13 @@ resource "google_project_iam_member" "worker_dataflow" {
   member  = local.worker
 }
 
+# A query needs a job in a project; what it reads is up to the dataset.
+resource "google_project_iam_member" "worker_queries" {
+  project = var.project
+  role    = "roles/bigquery.jobUser"
+  member  = local.worker
+}
+
 resource "google_project_iam_member" "worker_gemini" {
   count   = var.gemini ? 1 : 0
   project = var.project

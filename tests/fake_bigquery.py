@@ -145,9 +145,12 @@ class FakeBigQuery(ThreadingHTTPServer):
         last: dict[str, Json] = {}
         for row in sorted(self.rows["failed_rows"], key=lambda row: int(row["revision"])):
             last[row["failed_row_id"]] = row
-        names = [column.name for column in table_columns("failed_rows")]
-        fields = [{"name": name, "type": "STRING", "mode": "NULLABLE"} for name in names]
+        names = ["failed_row_id", "tenant_id", "table_name", "row_json", "reason", "detail", "failed_at"]
+        fields = [{"name": name, "type": "STRING", "mode": "NULLABLE"} for name in names[:-1]]
+        fields.append({"name": "failed_at", "type": "INTEGER", "mode": "NULLABLE"})
         found = [row for row in last.values() if row["status"] == "failed"]
+        for number, row in enumerate(found):
+            found[number] = row | {"failed_at": str(1_000_000 + number)}
         return {
             "jobComplete": True,
             "jobReference": {"projectId": PROJECT, "jobId": "j", "location": "EU"},
@@ -205,6 +208,25 @@ def _fits(column: Column, value: Any) -> bool:
                 return True
     except (ValueError, AttributeError, TypeError):
         return False
+
+
+def typed_row(columns: tuple[Column, ...], row: Json) -> Json:
+    """A row as a query of it would give it: numbers, datetimes, None for what is NULL."""
+    return {column.name: _typed(column, row.get(column.name)) for column in columns}
+
+
+def _typed(column: Column, value: Any) -> Any:
+    if column.mode == "REPEATED":
+        single = Column(column.name, column.kind, "NULLABLE", "", column.fields)
+        return [_typed(single, item) for item in value or ()]
+    if value is None:
+        return None
+    if column.kind == "RECORD":
+        return typed_row(column.fields, value)
+    readers: dict[str, Callable[[Any], Any]] = {
+        "INTEGER": int, "FLOAT": float, "TIMESTAMP": datetime.fromisoformat,
+    }  # fmt: skip
+    return readers.get(column.kind, lambda same: same)(value)
 
 
 # ------------------------------------------------------------------------------------- behaviors

@@ -8,6 +8,7 @@ import pytest
 from sample_views import build_views_store, plain
 from zetasql_engine import Row, ZetaSql
 
+from pipeline.alert_log import EVENTS
 from pipeline.duckdb_store import DuckDBStore
 from pipeline.tables import TABLES
 from pipeline.views import view_sources
@@ -55,6 +56,26 @@ def test_both_engines_find_the_same_rows(view: str, zetasql: ZetaSql, sample_pat
     """Over the sample store, each row and value is the same; floats but for their last digits."""
     with DuckDBStore(str(sample_path), read_only=True) as store:
         assert_same_rows(zetasql, store, view)
+
+
+DAY_US = 86_400_000_000
+QUERIES = {
+    "events": (EVENTS, {"tenant": "", "past_us": 1 << 62}),
+    "past events": (EVENTS, {"tenant": "", "past_us": 30 * DAY_US}),
+    "events of a tenant": (EVENTS, {"tenant": "acme", "past_us": 1 << 62}),
+}
+
+
+@pytest.mark.parametrize("query", QUERIES)
+def test_both_engines_answer_what_commands_and_job_ask(
+    query: str, zetasql: ZetaSql, sample_path: Path
+) -> None:
+    """BigQuery's analyzer accepts each query with its parameters, and finds the rows that DuckDB finds."""
+    sql, parameters = QUERIES[query]
+    with DuckDBStore(str(sample_path), read_only=True) as store:
+        tables = {table: store.query(f"SELECT * FROM {table}") for table in TABLES}
+        expected = sorted(map(plain, store.read(sql, parameters)), key=_order)
+    assert sorted(map(plain, zetasql.query(sql, parameters, tables)), key=_order) == expected != []
 
 
 def test_both_engines_find_the_same_in_the_demo(zetasql: ZetaSql, tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ run "nothing_but_the_ground" {
     error_message = "Nobody's logs are taken without being named."
   }
   assert {
-    condition     = output.build_arguments == "--project my-project --region europe-west1 --repository aiops --service-account account@my-project.iam.gserviceaccount.com --template gs://my-project-aiops/templates/aiops-VERSION.json"
+    condition     = output.build_arguments == "--project my-project --region europe-west1 --repository aiops --service-account account@my-project.iam.gserviceaccount.com --redaction-key aiops-redaction-key --template gs://my-project-aiops/templates/aiops-VERSION.json"
     error_message = "templates/build.sh is told where things are."
   }
   assert {
@@ -124,6 +124,10 @@ run "a_folder_of_tenants" {
   assert {
     condition     = google_pubsub_topic_iam_member.worker_publishes["dead_letters"].topic == "aiops-dead-letters" && contains(keys(google_dataflow_flex_template_job.this[0].parameters), "dead_letter_topic")
     error_message = "The job publishes its dead letters to a topic of their own."
+  }
+  assert {
+    condition     = google_dataflow_flex_template_job.this[0].parameters["dataset"] == "my-project.aiops" && google_dataflow_flex_template_job.this[0].parameters["failed_rows"] == "gs://my-project-aiops/failed-rows"
+    error_message = "Rows go to the dataset, and to the bucket where it does not take them."
   }
   assert {
     condition     = startswith(jsondecode(google_dataflow_flex_template_job.this[0].parameters["commands"])[0], "shop-prod=")
