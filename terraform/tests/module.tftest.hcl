@@ -114,6 +114,14 @@ run "a_folder_of_tenants" {
     error_message = "Workers have no public addresses."
   }
   assert {
+    condition = (
+      google_dataflow_flex_template_job.this[0].parameters["dataset"] == output.dataset &&
+      google_dataflow_flex_template_job.this[0].parameters["failed_rows"] == "gs://${output.bucket}/failed-rows"
+    )
+    error_message = "The job writes to the dataset, and keeps in the bucket what that does not take."
+  }
+
+  assert {
     condition     = google_dataflow_flex_template_job.this[0].parameters["min_severity"] == "INFO"
     error_message = "Parameters of the operator reach the job."
   }
