@@ -15,20 +15,24 @@ _HEAD: Final = """# What the job counts about itself
 
 Made from `transforms/job_metrics.py`: `python -m pipeline.tables --write` renews it.
 
-Beam metrics in the namespace `{namespace}`. On Dataflow they stand on the page of the job, and in Cloud Monitoring as
-`dataflow.googleapis.com/job/user_counter` with the labels `metric_name` and `ptransform` (the step that counted: add the steps up). A
-distribution is four of them there: `<name>_MIN`, `_MAX`, `_MEAN` and `_COUNT`, since the job's start. A project may have 100 such names;
-these are {exported}.
+Beam metrics in the namespace `{namespace}`. On Dataflow they stand on the page of the job, and in Cloud
+Monitoring as `dataflow.googleapis.com/job/user_counter` with the labels `metric_name` and `ptransform` (the
+step that counted: add the steps up). A distribution is four of them there, since the job's start:
+`<name>_MIN`, `_MAX`, `_MEAN` and `_COUNT`. A project may have 100 such names; these are {exported}.
 
-They are totals since the start of the job, of kind GAUGE: what grew in a while is for PromQL to say, as in `terraform/monitoring.tf`:
+They are totals, and Cloud Monitoring takes them for gauges (their aligner for growth, `ALIGN_DELTA`, is not
+for those): what grew in a while is for PromQL to say, as in `terraform/monitoring.tf`:
 
-    60 * sum(rate(dataflow_googleapis_com:job_user_counter{{monitored_resource="dataflow_job",job_name="aiops",metric_name="lines"}}[10m]))
+    60 * sum(rate(dataflow_googleapis_com:job_user_counter{{job_name="aiops",metric_name="lines"}}[10m]))
 
-They are approximate: a bundle that is repeated counts again. What must be right is in the tables: [the view `ledger_balance`](deploy.md#views).
-Beam's local streaming runner gets them wrong; nothing here reads them there.
+They are approximate: a bundle that is repeated counts again. What must be right is in the tables, in the view
+`ledger_balance`. Beam's local streaming runner gets them wrong; nothing reads them there.
 
-Delays are by the worker's clock, from the end of the window. Of a file they say how old its logs are. Those of opening alerts hold
-the wait of `--group_wait_seconds`.
+Delays are by the worker's clock, from the end of the window. Of a file they say how old its logs are. Those
+of alerts hold the wait of `--group_wait_seconds`.
+
+**Not checked**, for there is no Dataflow here: that a counter of 0 is exported (the policies need it to see
+the first growth), how late totals come, and the names of distributions, which are as Google's pages say.
 
 | name | kind | unit | meaning |
 | --- | --- | --- | --- |

