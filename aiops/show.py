@@ -54,7 +54,7 @@ from aiops.text import one_line
 
 app = typer.Typer(
     name="show",
-    help="Show incidents, anomalies, windows, patterns, topology, deploys, dead letters or the ledger.",
+    help="Show incidents, anomalies, windows, patterns, topology, deploys and more.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )

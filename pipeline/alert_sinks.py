@@ -18,6 +18,7 @@ from google.cloud import pubsub_v1
 from pipeline.alert_messages import event_message
 from transforms.alert_elements import AlertEvent
 from transforms.elements import MINUTE_US, DeadLetter, content_id
+from transforms.job_log import Said
 from transforms.metering import count_dead_letters, observe_age
 
 STAGE: Final = "publish_alerts"
@@ -108,11 +109,8 @@ class _PublishPerTenant(beam.DoFn):
     def _log_once(self, topic: str, cause: str) -> None:
         if topic not in self._refused:
             self._refused.add(topic)
-            _LOGGER.warning(
-                "%s: %s. Make the topic, and let the job publish to it; its events are in the store",
-                topic,
-                cause,
-            )
+            message = "A topic takes no alert events: make it, and let the job publish; they are in the store"
+            _LOGGER.warning(Said(message, topic=topic, error=cause))
 
     def teardown(self) -> None:
         self._publisher.stop()

@@ -37,7 +37,8 @@ def every_stream() -> list[str]:
             arguments.append(f"--{name}={project}/{kind}s/{name.removesuffix(f'_{kind}')}")
         elif field.annotation is bool:
             arguments.append(f"--{name}=true")
-    return [*arguments, f"--commands=acme={project}/subscriptions/acme-commands"]
+    commands = f"--commands=acme={project}/subscriptions/acme-commands"
+    return [*arguments, commands, "--dataset=acme-prod.aiops", "--failed_rows=gs://acme-prod-aiops/failed"]
 
 
 @cache

@@ -13,17 +13,21 @@ from typing import Any, Final, Literal, get_args, get_origin
 import msgspec
 
 from pipeline.diagram import job_flowchart
+from pipeline.heartbeat_messages import Heartbeat
 from pipeline.message_schemas import message_schema
 from pipeline.settings import Settings, option_group
+from pipeline.table_layout import LAYOUTS
 from pipeline.template import NOT_PARAMETERS
 from transforms.alert_elements import AlertCommand, AlertEvent
-from transforms.elements import Anomaly
+from transforms.elements import Anomaly, DeadLetter
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 MESSAGES: Final[dict[str, type[msgspec.Struct]]] = {
     "alert-event": AlertEvent,
     "alert-command": AlertCommand,
     "anomaly": Anomaly,
+    "dead-letter": DeadLetter,
+    "heartbeat": Heartbeat,
 }
 """Part of docs/events.md → what is sent."""
 
@@ -40,11 +44,13 @@ def reference_files() -> dict[str, str]:
     for name, struct in MESSAGES.items():
         events = with_part(events, name, fields_table(struct))
     architecture = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    security = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
     flowchart = f"```mermaid\n{job_flowchart()}```\n"
     return {
         "docs/options.md": options_page(),
         "docs/events.md": events,
         "docs/architecture.md": with_part(architecture, "graph", flowchart),
+        "docs/security.md": with_part(security, "retention", retention_table()),
     }
 
 
@@ -103,9 +109,15 @@ def _values(annotation: Any, metadata: list[Any]) -> str:
     if get_origin(annotation) in {list, tuple}:
         return "a list"
     limits = {name: getattr(m, name) for m in metadata for name in ("ge", "le") if hasattr(m, name)}
-    return " to ".join(f"{limits[name]:,}" for name in ("ge", "le") if name in limits) + (
-        " or more" if limits.keys() == {"ge"} else ""
-    )
+    return " to ".join(f"{limits[name]:,}" for name in ("ge", "le") if name in limits)
+
+
+def retention_table() -> str:
+    """How long each table keeps its days."""
+    lines = ["| table | a day of | days |", "| --- | --- | --- |"]
+    for table, layout in LAYOUTS.items():
+        lines.append(f"| [`{table}`](tables.md#{table}) | `{layout.day_of}` | {layout.keep_days} |")
+    return "\n".join(lines) + "\n"
 
 
 # -------------------------------------------------------------------------------------- fields

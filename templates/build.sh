@@ -3,11 +3,12 @@
 #
 #   templates/build.sh FOLDER [--dry-run]
 #   templates/build.sh --project P --region R --repository REPO --template gs://BUCKET/aiops-VERSION.json
-#                      [--service-account EMAIL] [--dry-run]
+#                      [--service-account EMAIL] [--redaction-key SECRET] [--dry-run]
 #
 # FOLDER is one that `terraform apply` has run in: its outputs say all else, and the template is written
 # into its template.auto.tfvars, where the next `terraform apply` finds it. VERSION stands for version
-# and commit, so that a new template has a new name, and a job that runs is replaced.
+# and commit, so that a new template has a new name, and a job that runs is replaced. A SECRET without a
+# version is given its first key.
 #
 # LAUNCHER_IMAGE and BEAM_IMAGE pin the images it is made from. Without them, the digest of the newest
 # launcher is looked up and printed, and Beam's image is the one of the version in the lock.
@@ -16,15 +17,15 @@ began_in=$PWD
 cd "$(dirname "$0")/.."
 
 usage() {
-  sed -n '2,15s/^# \{0,1\}//p' templates/build.sh >&2
+  sed -n '2,16s/^# \{0,1\}//p' templates/build.sh >&2
   exit 2
 }
 
-folder='' project='' region='' repository='' template='' service_account='' dry_run=''
+folder='' project='' region='' repository='' template='' service_account='' redaction_key='' dry_run=''
 take() {
   while [ $# -gt 0 ]; do
     case "$1" in
-      --project | --region | --repository | --template | --service-account)
+      --project | --region | --repository | --template | --service-account | --redaction-key)
         [ $# -ge 2 ] || usage
         local name=${1#--}
         printf -v "${name//-/_}" '%s' "$2"
@@ -110,6 +111,13 @@ trap 'rm -f "$spec"' EXIT
 built=$(digest)
 "$python" -m pipeline.template_spec "$image@$built" >"$spec"
 run gcloud storage cp "$spec" "$template" --project="$project"
+
+if [ -n "$redaction_key" ]; then
+  keys=$(look_up '' gcloud secrets versions list "$redaction_key" --project="$project" --format='value(name)')
+  # Never an argument, which others on this machine could read.
+  [ -n "$keys" ] || run gcloud secrets versions add "$redaction_key" --project="$project" \
+    --data-file=- <<<"$(openssl rand -hex 32)"
+fi
 if [ -n "$folder" ] && [ -z "$dry_run" ]; then
   printf 'template = "%s"\n' "$template" >"$folder/template.auto.tfvars"
 fi

@@ -2,11 +2,12 @@ locals {
   parameters = merge(
     {
       input_subscription = google_pubsub_subscription.job["logs"].id
-      anomaly_topic      = google_pubsub_topic.anomalies.id
-      alert_topic        = google_pubsub_topic.alerts.id
       dataset            = "${var.project}.${google_bigquery_dataset.this.dataset_id}"
       failed_rows        = "gs://${google_storage_bucket.this.name}/failed-rows"
+      anomaly_topic      = google_pubsub_topic.anomalies.id
+      alert_topic        = google_pubsub_topic.alerts.id
       dead_letter_topic  = google_pubsub_topic.dead_letters.id
+      heartbeat_topic    = google_pubsub_topic.heartbeats.id
     },
     contains(keys(var.parameters), "redaction_key_file") ? {} : {
       redaction_key_secret = "projects/${var.project}/secrets/${google_secret_manager_secret.redaction_key.secret_id}/versions/${var.redaction_key_version}"

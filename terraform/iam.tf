@@ -37,6 +37,13 @@ resource "google_project_iam_member" "worker_dataflow" {
   member  = local.worker
 }
 
+# A query needs a job in a project; what it reads is up to the dataset.
+resource "google_project_iam_member" "worker_queries" {
+  project = var.project
+  role    = "roles/bigquery.jobUser"
+  member  = local.worker
+}
+
 resource "google_project_iam_member" "worker_gemini" {
   count   = var.gemini ? 1 : 0
   project = var.project
@@ -65,6 +72,7 @@ resource "google_pubsub_topic_iam_member" "worker_publishes" {
     anomalies    = google_pubsub_topic.anomalies.name
     alerts       = google_pubsub_topic.alerts.name
     dead_letters = google_pubsub_topic.dead_letters.name
+    heartbeats   = google_pubsub_topic.heartbeats.name
   }
   project = var.project
   topic   = each.value

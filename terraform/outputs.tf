@@ -19,6 +19,7 @@ output "build_arguments" {
     "--project ${var.project} --region ${var.region}",
     "--repository ${google_artifact_registry_repository.this.repository_id}",
     "--service-account ${google_service_account.build.email}",
+    "--redaction-key ${google_secret_manager_secret.redaction_key.secret_id}",
     "--template gs://${google_storage_bucket.this.name}/templates/aiops-VERSION.json",
   ])
   # Who builds at once finds the grants in place.

@@ -19,6 +19,13 @@ UNPARSED_SERVICE: Final = "_unparsed"
 UNKNOWN_TENANT: Final = "_unknown"
 """Tenant of lines that name none and came from a source that has none configured."""
 
+CANARY_SERVICE: Final = "aiops-canary"
+"""Service of the lines that `aiops doctor --canary` writes. The rule CANARY_DETECTOR finds them, and an alert
+comes of it like of any other finding; nothing is learned of the service, and nobody is told.
+"""
+
+CANARY_DETECTOR: Final = "rule:canary"
+
 NANOSECONDS: Final = 1_000_000_000
 MICROSECONDS: Final = 1_000_000
 MINUTE_NS: Final = 60 * NANOSECONDS

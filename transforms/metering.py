@@ -15,6 +15,7 @@ from typing import Any
 
 from apache_beam.metrics.metric import Metrics
 
+from transforms.clock import wall_clock_us
 from transforms.elements import DeadLetter, LedgerEntry
 from transforms.job_metrics import KINDS, NAMESPACE, dead_letter_metric
 
@@ -34,7 +35,7 @@ def observe(name: str, value: int) -> None:
 
 def observe_age(name: str, since_us: int) -> None:
     """Add to a distribution how many milliseconds ago `since_us` was, by the clock of this machine."""
-    observe(name, (time.time_ns() // 1_000 - since_us) // 1_000)
+    observe(name, (wall_clock_us() - since_us) // 1_000)
 
 
 @contextmanager

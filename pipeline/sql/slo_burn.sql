@@ -18,6 +18,8 @@ windows AS (
          CASE WHEN slow_requests IS NULL THEN 0 ELSE timed_requests END AS timed_requests,
          MAX(window_end) OVER (PARTITION BY tenant_id) AS as_of
   FROM ${dataset}.current_service_windows
+  WHERE service != 'aiops-canary'
+    AND window_start > CURRENT_TIMESTAMP - INTERVAL 92 DAY  -- on BigQuery
 ),
 periods AS (
   SELECT objective.*,

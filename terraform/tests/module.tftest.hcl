@@ -24,7 +24,7 @@ run "nothing_but_the_ground" {
     error_message = "Nobody's logs are taken without being named."
   }
   assert {
-    condition     = output.build_arguments == "--project my-project --region europe-west1 --repository aiops --service-account account@my-project.iam.gserviceaccount.com --template gs://my-project-aiops/templates/aiops-VERSION.json"
+    condition     = output.build_arguments == "--project my-project --region europe-west1 --repository aiops --service-account account@my-project.iam.gserviceaccount.com --redaction-key aiops-redaction-key --template gs://my-project-aiops/templates/aiops-VERSION.json"
     error_message = "templates/build.sh is told where things are."
   }
   assert {
@@ -52,7 +52,7 @@ run "nothing_but_the_ground" {
     error_message = "Tables are protected unless said otherwise."
   }
   assert {
-    condition     = length(google_monitoring_alert_policy.threshold) == 4
+    condition     = !contains(keys(google_monitoring_alert_policy.counter), "gemini") && contains(keys(google_monitoring_alert_policy.counter), "heartbeat")
     error_message = "Gemini is watched only where it is used."
   }
 }
