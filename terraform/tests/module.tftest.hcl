@@ -52,7 +52,7 @@ run "nothing_but_the_ground" {
     error_message = "Tables are protected unless said otherwise."
   }
   assert {
-    condition     = length(google_monitoring_alert_policy.threshold) == 4
+    condition     = !contains(keys(google_monitoring_alert_policy.counter), "gemini") && contains(keys(google_monitoring_alert_policy.counter), "heartbeat")
     error_message = "Gemini is watched only where it is used."
   }
 }
