@@ -1,7 +1,8 @@
 """Gemini on Vertex AI, the one place that talks to it: timeouts, bounded retries, a circuit breaker.
 
 The client of google-genai has no timeout by default and retries at its own discretion; both are decided here.
-One client and one breaker serve all threads of a worker process.
+One client and one breaker serve all threads of a worker process. google-genai takes a second to import: it is
+loaded with the first client, so that a job without Gemini starts without it.
 """
 
 from __future__ import annotations
@@ -16,18 +17,21 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from hashlib import blake2b
-from typing import Any, Final, Unpack
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final, Unpack
 
 import google.auth
 import httpx
-from google import genai
 from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError
-from google.genai import errors, types
 
 from pipeline.breaker import Breaker
 from transforms.analyze.model import Reply
 from transforms.gemini_elements import FailReason
 from transforms.job_log import LogFields, Said
+
+if TYPE_CHECKING:
+    from google import genai
+    from google.genai import errors, types
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -104,6 +108,7 @@ class GeminiClient:
         self._lock = threading.Lock()
         self._warnings = 0
         self._client: genai.Client | None = None  # made at the first question: credentials may be missing
+        import_module("google.genai")  # now, lest a question wait for it
 
     def has_slot(self) -> bool:
         """Whether a question could be asked now without waiting for others; a hint, no promise."""
@@ -173,6 +178,8 @@ class GeminiClient:
         self, system: str, text: str, schema: dict[str, Any], timeout_seconds: float
     ) -> tuple[Reply, float | None]:
         """One HTTP request: the reply, and how long the server wants to be left alone."""
+        from google.genai import errors, types
+
         config = types.GenerateContentConfig(
             system_instruction=system,
             response_mime_type="application/json",
@@ -208,6 +215,9 @@ class GeminiClient:
 
 
 def _make_client(settings: GeminiSettings) -> genai.Client:
+    from google import genai
+    from google.genai import types
+
     http = types.HttpOptions(timeout=round(1_000 * settings.timeout_seconds))
     if settings.base_url:
         http.base_url = settings.base_url.rstrip("/")

@@ -21,8 +21,8 @@ LATENCY = LevelSettings(
     family="amounts", direction="up", seasonal=True, least_effect=0.3, least_spread=0.5, memory_minutes=60
 )
 
-Rate = Callable[[float], float]
-"""What is expected at a minute since the start."""
+Rate = Callable[[float], Numbers | float]
+"""What is expected at a minute since the start, of all signals or of each."""
 
 
 class Alarm(NamedTuple):
@@ -72,7 +72,7 @@ class Walk:
         self.windows += 1
         return judged
 
-    def poisson(self, rate: Rate | float, minutes: float, exposure: float = 1.0) -> Judged:
+    def poisson(self, rate: Rate | Numbers | float, minutes: float, exposure: float = 1.0) -> Judged:
         """Independent events at `rate` a minute, times the exposure."""
         judged = None
         for _ in range(round(minutes * 60 / self.seconds)):

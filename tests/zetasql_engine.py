@@ -110,9 +110,11 @@ class ZetaSql:
         self, sql: str, parameters: Mapping[str, str | int | datetime], rows: Mapping[str, Iterable[Row]]
     ) -> list[Row]:
         """The same of SQL over tables and views, with values for its parameters."""
+        whole = _with_dependencies(sql)
         request = messages.EvaluateQueryRequest(
-            sql=_with_dependencies(sql), options=self._options, simple_catalog=self._catalog
+            sql=whole, options=self._options, simple_catalog=self._catalog
         )
+        words = set(re.findall(r"\w+", whole))
         for name, value in parameters.items():
             column = Column(name, _PARAMETER_KINDS[type(value)], "REQUIRED")
             request.params.add(name=name, value=_zetasql_value(value, column))
@@ -120,7 +122,7 @@ class ZetaSql:
         for table in TABLES:
             data = request.table_content[table].table_data
             data.SetInParent()
-            for row in rows.get(table, ()):
+            for row in rows.get(table, ()) if table in words else ():
                 cells = [_zetasql_value(row[column.name], column) for column in table_columns(table)]
                 data.row.add(cell=cells)
         answer = self._call("ZetaSqlLocalService_EvaluateQuery", request, messages.EvaluateQueryResponse)
