@@ -12,10 +12,12 @@ from aiops import show
 from aiops.alerts.command import app as alerts_app
 from aiops.baselines import app as baselines_app
 from aiops.catalog import app as catalog_app
+from aiops.doctor.command import doctor
 from aiops.explain import explain
 from aiops.launch import app as launch_app
 from aiops.notify.command import app as notify_app
 from aiops.quality import quality
+from aiops.replay import app as replay_app
 from aiops.report.command import report
 from aiops.rules import app as rules_app
 from aiops.show_baselines import baselines as show_baselines
@@ -56,6 +58,12 @@ app.add_typer(catalog_app, name="catalog", help="Check a service catalog.")
 app.add_typer(notify_app, name="notify")
 app.command("warm-start")(warm_start)
 app.add_typer(launch_app, name="launch")
+app.add_typer(replay_app, name="replay")
+app.command(
+    "doctor",
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+    epilog="All options of `aiops run` are taken too: give those that the job has.",
+)(doctor)
 app.command("simulate")(simulate)
 app.command("explain")(explain)
 

@@ -57,7 +57,7 @@ def start(
     if not template.startswith("gs://"):
         raise typer.BadParameter("must look like gs://BUCKET/aiops.json", param_hint="--template")
     try:
-        settings, _ = parse_options(context.args, "aiops launch start")
+        settings, _ = parse_options([*context.args, "--runner=DataflowRunner"], "aiops launch start")
     except OptionsError as error:
         typer.echo(f"Error: {visible_text(str(error))}", err=True)
         raise typer.Exit(2) from None

@@ -12,6 +12,7 @@ from typing import Final
 import typer
 
 from pipeline.duckdb_store import DuckDBStore, Row, StoreError
+from pipeline.table_reader import TableReader
 from transforms.elements import ANOMALY_SEVERITIES, SEVERITY_NUMBERS
 
 LEDGER_COUNTS: Final = ("received", "analyzed", "late", "duplicate", "filtered", "dead_lettered")
@@ -58,6 +59,24 @@ def open_store(path: str) -> Iterator[DuckDBStore]:
         with DuckDBStore(path, read_only=True) as store:
             yield store
     except StoreError as error:
+        typer.echo(f"Error: {error}", err=True)
+        raise typer.Exit(1) from error
+
+
+@contextmanager
+def open_tables(store: str, dataset: str) -> Iterator[TableReader]:
+    """The BigQuery dataset, where one is named, or else the store; what is wrong ends the command as well."""
+    if not dataset:
+        with open_store(store) as opened:
+            yield opened
+        return
+    from pipeline.bigquery_client import BigQueryError
+    from pipeline.bigquery_reader import BigQueryReader
+
+    try:
+        with BigQueryReader(dataset) as reader:
+            yield reader
+    except BigQueryError as error:
         typer.echo(f"Error: {error}", err=True)
         raise typer.Exit(1) from error
 

@@ -19,7 +19,10 @@ from rich.text import Text
 from aiops.run_summary import print_summary
 from aiops.text import visible_text
 from pipeline.alert_files import AlertFileError
+from pipeline.bigquery_client import BigQueryError
+from pipeline.bigquery_sink import ROW_COUNTS
 from pipeline.catalog_source import CatalogError
+from pipeline.failed_rows import FailedRowsError
 from pipeline.main import run_job
 from pipeline.operator_files import FileUnreadableError
 from pipeline.options import make_parser, parse_options
@@ -31,12 +34,13 @@ from pipeline.store import StoreError
 from transforms.clock import wall_clock_us
 from transforms.detect.baselines.book_loading import BookError
 from transforms.detect.rule_loading import RulesError
+from transforms.job_log import JsonLines
 
-_EXPECTED: Final = (
-    *(OptionsError, InputError, StoreError, RulesError, BookError),
+EXPECTED: Final = (
+    *(OptionsError, InputError, StoreError, RulesError, BookError, BigQueryError, FailedRowsError),
     *(FileUnreadableError, SnapshotFileError, CatalogError, AlertFileError, PricesError),
 )
-_STOPPED: Final[dict[int, int]] = {signal.SIGINT: 130, signal.SIGTERM: 143}
+STOPPED: Final[dict[int, int]] = {signal.SIGINT: 130, signal.SIGTERM: 143}
 
 
 class _Stop:
@@ -51,12 +55,15 @@ def run_command(arguments: list[str], console: Console) -> int:
         make_parser("aiops run").print_help()
         return 0 if arguments else 2
     try:
-        with _beam_quiet():
+        with _logs_shown() as handler:
             settings, options = parse_options(arguments)
+            if settings.log_format == "json":
+                handler.setFormatter(JsonLines())
             _say_what_starts(settings, console)
             started_us = wall_clock_us()
             READ_PROGRESS.damaged.clear()
-            with _signals_raised() as stop:
+            ROW_COUNTS.clear()
+            with signals_raised() as stop:
                 try:
                     with reading_progress(console):
                         run_job(settings, options)
@@ -65,9 +72,9 @@ def run_command(arguments: list[str], console: Console) -> int:
                     if stop.signal_number is None:
                         raise
                     _say_how_to_go_on(settings, console)
-                    return _STOPPED[stop.signal_number]
+                    return STOPPED[stop.signal_number]
         return print_summary(settings, started_us, console)
-    except _EXPECTED as error:
+    except EXPECTED as error:
         console.print(_error(str(error)), soft_wrap=True)
         return 2
 
@@ -76,7 +83,7 @@ def _say_what_starts(settings: Settings, console: Console) -> None:
     if settings.is_streaming:
         names = " and ".join(filter(None, (settings.input_subscription, settings.metrics_subscription)))
         console.print(
-            f"Reading {names} into {settings.store}. Results of a minute come "
+            f"Reading {names} into {settings.dataset or settings.store}. Results of a minute come "
             "once newer ones show that it is over. Ctrl-C stops.",
             markup=False,
             highlight=False,
@@ -100,7 +107,7 @@ def _error(message: str) -> Text:
 
 
 @contextmanager
-def _beam_quiet() -> Iterator[None]:
+def _logs_shown() -> Iterator[logging.Handler]:
     """Our own log lines on standard error, and of Beam's only what ends the process."""
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("aiops run: %(levelname)s: %(message)s"))
@@ -112,7 +119,7 @@ def _beam_quiet() -> Iterator[None]:
         loggers[name].addHandler(handler)
         loggers[name].propagate = False
     try:
-        yield
+        yield handler
     finally:
         for name, logger in loggers.items():
             logger.setLevel(before[name])
@@ -121,7 +128,7 @@ def _beam_quiet() -> Iterator[None]:
 
 
 @contextmanager
-def _signals_raised() -> Iterator[_Stop]:
+def signals_raised() -> Iterator[_Stop]:
     """Ctrl-C and SIGTERM raise KeyboardInterrupt and are remembered; only in the main thread."""
     stop = _Stop()
     if threading.current_thread() is not threading.main_thread():
@@ -132,7 +139,7 @@ def _signals_raised() -> Iterator[_Stop]:
         stop.signal_number = number
         raise KeyboardInterrupt
 
-    before = {number: signal.signal(number, interrupt) for number in _STOPPED}
+    before = {number: signal.signal(number, interrupt) for number in STOPPED}
     try:
         yield stop
     finally:

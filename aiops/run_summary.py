@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections import Counter
 from typing import Final
 
 from rich.console import Console
@@ -10,6 +11,7 @@ from rich.text import Text
 
 from aiops.cells import SEVERITY_STYLES
 from aiops.text import one_line
+from pipeline.bigquery_sink import ROW_COUNTS
 from pipeline.duckdb_store import DuckDBStore, Row
 from pipeline.settings import Settings
 from pipeline.sources import READ_PROGRESS
@@ -21,10 +23,13 @@ _ALERTS: Final = """(
 
 
 def print_summary(settings: Settings, started_us: int, console: Console) -> int:
-    """Print what the run that began at `started_us` left in the store; returns the exit code.
+    """Print what the run that began at `started_us` left in the store or dataset; returns the exit code.
 
-    1 where a file broke off, the ledger does not balance, or no line could be used; else 0.
+    1 where a file broke off, the ledger does not balance, no line could be used, or BigQuery did not take
+    a row; else 0.
     """
+    if settings.dataset:
+        return _print_dataset_summary(settings, console)
     with DuckDBStore(settings.store, read_only=True) as store:
         anomalies = _counts(
             store, "anomaly_severity", "count(*)", "current_anomalies", "status = 'open'", started_us
@@ -45,13 +50,49 @@ def print_summary(settings: Settings, started_us: int, console: Console) -> int:
     for title, text, command in rows:
         look = f"  → aiops {command} --store {shlex.quote(settings.store)}" if command else ""
         console.print(Text.assemble(f"{title + ':':<14}", text, (look, "dim")), soft_wrap=True)
-    for warning in _warnings(settings, totals):
-        console.print(Text.assemble(("Warning:      ", "yellow"), warning), soft_wrap=True)
+    _print_warnings(settings, totals, console)
     is_wrong = [
         not counts["balanced"] or 0 < counts["received"] == counts["dead_lettered"]
         for counts in totals.values()
     ]
     return 1 if READ_PROGRESS.damaged or any(is_wrong) else 0
+
+
+def _print_dataset_summary(settings: Settings, console: Console) -> int:
+    """What was written where. What was found is in the views of the dataset."""
+    taken, failed = ROW_COUNTS.taken, ROW_COUNTS.in_table + ROW_COUNTS.in_files
+    by_table = ", ".join(f"{rows:,} {table}" for table, rows in sorted(taken.items()) if rows)
+    rows = [
+        ("Rows", Text(f"{taken.total():,} in {settings.dataset}" + (f" ({by_table})" if by_table else "")))
+    ]
+    if ROW_COUNTS.in_table:
+        rows.append(("Refused", _failed(ROW_COUNTS.in_table, "the table failed_rows")))
+    if ROW_COUNTS.in_files:
+        rows.append(("Not taken", _failed(ROW_COUNTS.in_files, settings.failed_rows)))
+    for title, text in rows:
+        console.print(Text.assemble(f"{title + ':':<14}", text), soft_wrap=True)
+    if failed:
+        files = f" --files {shlex.quote(settings.failed_rows)}" if ROW_COUNTS.in_files else ""
+        console.print(f"  → aiops replay failed-rows --dataset {settings.dataset}{files}", soft_wrap=True)
+    console.print(
+        f"What was found is in the views of {settings.dataset}: open_alerts, service_health and more; "
+        "ledger_balance says whether every line is accounted for.",
+        markup=False,
+        highlight=False,
+        soft_wrap=True,
+    )
+    _print_warnings(settings, {}, console)
+    return 1 if READ_PROGRESS.damaged or failed else 0
+
+
+def _failed(counts: Counter[tuple[str, str]], place: str) -> Text:
+    kinds = ", ".join(f"{rows:,} {table} {reason}" for (table, reason), rows in sorted(counts.items()))
+    return Text(f"{counts.total():,} rows ({kinds}), kept whole in {place}", "yellow")
+
+
+def _print_warnings(settings: Settings, totals: dict[str, Row], console: Console) -> None:
+    for warning in _warnings(settings, totals):
+        console.print(Text.assemble(("Warning:      ", "yellow"), warning), soft_wrap=True)
 
 
 def _counts(store: DuckDBStore, by: str, count: str, view: str, where: str, since_us: int) -> dict[str, int]:
@@ -119,7 +160,7 @@ def _warnings(settings: Settings, totals: dict[str, Row]) -> list[str]:
             continue
         ways_out = ("dead_lettered", "filtered", "late")
         warnings += [texts[name] for name in ways_out if counts[name] == counts["received"]]
-    if not settings.redaction_key_file:
+    if not (settings.redaction_key_file or settings.redaction_key_secret):
         warnings.append(
             "secrets are hidden with the demo key, which everybody knows; for real logs make a key "
             "(openssl rand -hex 32 > key) and pass --redaction_key_file key."

@@ -16,6 +16,9 @@ from aiops.text import escape_json_text, one_line
 from pipeline.duckdb_store import Row
 
 Store = Annotated[str, typer.Option("--store", help="DuckDB file that `aiops run` filled.")]
+Dataset = Annotated[
+    str, typer.Option("--dataset", help="BigQuery dataset to look at instead of a store: PROJECT.DATASET.")
+]
 Tenant = Annotated[str | None, typer.Option("--tenant", help="Only this tenant.")]
 Service = Annotated[str | None, typer.Option("--service", help="Only this service.")]
 Severity = Annotated[

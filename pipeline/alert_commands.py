@@ -11,7 +11,8 @@ from typing import Final
 
 import msgspec
 
-from pipeline.alert_messages import Message, MessageError, problem_path
+from pipeline.alert_messages import MessageError, problem_path
+from pipeline.messages import Message
 from transforms.alert_elements import SYSTEM_ACTOR, AlertCommand, Matcher
 from transforms.dead_letters import make_dead_letter
 from transforms.elements import MICROSECONDS, MINUTE_US, DeadLetter
@@ -102,7 +103,7 @@ def refused_command(
 ) -> DeadLetter:
     """The redacted dead letter of a message that is no command. It is no line of the ledger."""
     minute_us = published_us // MINUTE_US * MINUTE_US
-    letter = make_dead_letter(STAGE, error.reason, error.detail, tenant_id, data, minute_us)
+    letter = make_dead_letter(STAGE, error.reason, error.detail, data, tenant_id, minute_us)
     return redactor.dead_letter(letter)
 
 

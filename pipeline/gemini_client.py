@@ -18,15 +18,16 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from hashlib import blake2b
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Unpack
 
 import google.auth
 import httpx
 from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError
 
-from pipeline.gemini_breaker import Breaker
+from pipeline.breaker import Breaker
 from transforms.analyze.model import Reply
 from transforms.gemini_elements import FailReason
+from transforms.job_log import LogFields, Said
 
 if TYPE_CHECKING:
     from google import genai
@@ -160,12 +161,12 @@ class GeminiClient:
             self._wall.sleep(wait)
         raise AssertionError("attempts is at least 1")
 
-    def _warn(self, said: str) -> None:
+    def _warn(self, message: str, **fields: Unpack[LogFields]) -> None:
         with self._lock:
             self._warnings += 1
             number = self._warnings
         if number & (number - 1) == 0:  # 1, 2, 4, …: a day of a broken server is no flood of lines
-            _LOGGER.warning("%s (%d warnings of Gemini so far)", said, number)
+            _LOGGER.warning(Said(message, **(fields | {"times": number})))
 
     def _connected(self) -> genai.Client:
         with self._lock:
@@ -194,16 +195,18 @@ class GeminiClient:
                 model=self._settings.model, contents=text, config=config
             )
         except errors.APIError as error:
-            self._warn(f"Gemini answered with HTTP {error.code} {error.status}.")
-            return Reply(failed=_reason_of_status(error.code)), _retry_after(error, self._wall.now())
+            reason = _reason_of_status(error.code)  # what the server says is a text of its own
+            self._warn("Gemini refused a request", error=f"HTTP {error.code}", reason=reason)
+            return Reply(failed=reason), _retry_after(error, self._wall.now())
         except httpx.TimeoutException:
             return Reply(failed="timeout"), None
         except (httpx.HTTPError, OSError):
             return Reply(failed="connection"), None
         except GoogleAuthError as error:
             self._warn(
-                f"No credentials or no project for Gemini ({type(error).__name__}): "
-                "gcloud auth application-default login, or --gemini_project."
+                "No credentials or no project for Gemini: gcloud auth application-default login, or "
+                "--gemini_project",
+                error=type(error).__name__,
             )
             return Reply(failed="permission_denied"), None
         except (ValueError, TypeError, AttributeError):  # the body of a 200 is not what the API promises

@@ -20,7 +20,10 @@ from google.auth.exceptions import GoogleAuthError
 from pipeline.alert_files import check_event_files
 from pipeline.alert_sinks import TENANT, PublishAlertEvents, PublishAlertEventsPerTenant
 from pipeline.alert_sources import ReadAlertCommands, ReadPastAlerts
+from pipeline.bigquery_client import check_dataset
+from pipeline.bigquery_sink import WriteToDataset
 from pipeline.duckdb_store import StoreError, acquire_store, release_store
+from pipeline.failed_rows import FailedRowsError
 from pipeline.graph import (
     AlertOutputs,
     Outputs,
@@ -30,16 +33,19 @@ from pipeline.graph import (
     build_incidents_graph,
     build_metrics_graph,
 )
+from pipeline.heartbeats import Beat, PublishHeartbeats, job_identity
 from pipeline.options import parse_options
 from pipeline.rules_source import WatchRules
 from pipeline.settings import Settings
-from pipeline.sinks import MakeRows, PublishAnomalies
+from pipeline.sinks import MakeRows, PublishAnomalies, PublishDeadLetters
 from pipeline.snapshot_files import ReadSnapshots, check_snapshots
 from pipeline.sources import END_TIME_ATTRIBUTE, InputError, ReadLogFiles, ReadLogMessages
 from pipeline.stage_settings import gemini_settings, graph_settings
 from pipeline.store import WriteToStore
 
 CANCEL_SECONDS: Final = 3
+SERIES: Final = "timeSeries"
+"""The list that the API's answers have series in."""
 
 
 def run(arguments: Sequence[str]) -> PipelineResult:
@@ -51,12 +57,12 @@ def run(arguments: Sequence[str]) -> PipelineResult:
 def run_job(settings: Settings, options: PipelineOptions) -> PipelineResult:
     """Run the job until it has ended.
 
-    Raises OptionsError, InputError, StoreError, SnapshotFileError, AlertFileError, or what
-    `read_rules`, `read_baselines`, `read_catalog` and `read_price_file` raise.
+    Raises OptionsError, InputError, StoreError, BigQueryError, FailedRowsError, SnapshotFileError,
+    AlertFileError, or what `read_rules`, `read_baselines`, `read_catalog` and `read_price_file` raise.
     """
     pipeline = beam.Pipeline(runner=choose_runner(settings), options=options)
     build_job(pipeline, settings)
-    with _open_store(settings.store), _rare_collections(), _expected_errors_bare(settings):
+    with _open_output(settings), _rare_collections(), _expected_errors_bare(settings):
         result = pipeline.run()
         try:
             result.wait_until_finish()
@@ -70,22 +76,26 @@ def build_job(pipeline: beam.Pipeline, settings: Settings) -> None:
     """The graph of the job with the sources and sinks that `settings` name."""
     settings_of_stages = graph_settings(settings)
     found: list[Outputs] = []
+    rows: dict[str, beam.PCollection] = {}
     if settings.reads_logs:
         rules = WatchRules(settings.rules, streaming=settings.is_streaming)
         warm_start = make_warm_start(settings)
         outputs = build_graph(pipeline, make_source(settings), rules, settings_of_stages, warm_start)
-        _write(outputs, settings, "PublishAnomalies")
+        rows |= outputs.rows
+        _publish(outputs, settings, "PublishAnomalies")
         found.append(outputs)
     if settings.reads_metrics:
         outputs = build_metrics_graph(pipeline, make_metrics_source(settings), settings_of_stages)
-        _write(outputs, settings, "PublishMetricAnomalies")
+        rows |= outputs.rows
+        _publish(outputs, settings, "PublishMetricAnomalies")
         found.append(outputs)
     incidents = build_incidents_graph(found, settings_of_stages)
-    _write_rows(incidents.rows, settings)
+    rows |= incidents.rows
     if settings.enable_gemini_analysis and settings.reads_logs:
         model = gemini_settings(settings)
         found.append(build_analysis_graph(found[0], incidents, settings_of_stages, model))
-        _write(found[-1], settings, "PublishGeminiAnomalies")
+        rows |= found[-1].rows
+        _publish(found[-1], settings, "PublishGeminiAnomalies")
     alerts = build_alerts_graph(
         pipeline,
         [outputs.anomalies for outputs in found],
@@ -94,26 +104,45 @@ def build_job(pipeline: beam.Pipeline, settings: Settings) -> None:
         make_commands(settings),
         make_past_alerts(settings),
     )
-    _write_alerts(alerts, settings)
+    unpublished = _publish_alerts(alerts, settings)
+    if unpublished is not None:
+        rows["unpublished"] = unpublished | "UnpublishedRows" >> MakeRows("dead_letters")
+    _write_rows(rows | alerts.rows, settings)
+    letters = [*(outputs.dead_letters for outputs in found), alerts.dead_letters, unpublished]
+    _publish_dead_letters([one for one in letters if one is not None], settings)
+    if settings.is_streaming:
+        _beat(pipeline, settings)
 
 
-def _write(outputs: Outputs, settings: Settings, publish: str) -> None:
-    _write_rows(outputs.rows, settings)
+def _publish(outputs: Outputs, settings: Settings, step: str) -> None:
     if settings.anomaly_topic:
-        _ = outputs.anomalies | publish >> PublishAnomalies(settings.anomaly_topic)
+        _ = outputs.anomalies | step >> PublishAnomalies(settings.anomaly_topic)
 
 
-def _write_alerts(alerts: AlertOutputs, settings: Settings) -> None:
-    rows = dict(alerts.rows)
+def _publish_alerts(alerts: AlertOutputs, settings: Settings) -> beam.PCollection | None:
+    """Publish what people should know of; dead letters of what could not be, where there can be some."""
     if TENANT in settings.alert_topic:
-        letters = alerts.events | PublishAlertEventsPerTenant(settings.alert_topic)
-        rows["unpublished"] = letters | "UnpublishedRows" >> MakeRows("dead_letters")
-    elif settings.alert_topic:
+        return alerts.events | PublishAlertEventsPerTenant(settings.alert_topic)
+    if settings.alert_topic:
         _ = alerts.events | PublishAlertEvents(settings.alert_topic)
-    _write_rows(rows, settings)
+    return None
+
+
+def _publish_dead_letters(letters: list[beam.PCollection], settings: Settings) -> None:
+    if settings.dead_letter_topic:
+        _ = letters | "AllDeadLetters" >> beam.Flatten() | PublishDeadLetters(settings.dead_letter_topic)
+
+
+def _beat(pipeline: beam.Pipeline, settings: Settings) -> None:
+    beats = pipeline | Beat(job_identity(pipeline.options))
+    if settings.heartbeat_topic:
+        _ = beats | PublishHeartbeats(settings.heartbeat_topic)
 
 
 def _write_rows(rows: dict[str, beam.PCollection], settings: Settings) -> None:
+    if settings.dataset:
+        _ = rows | WriteToDataset(settings.dataset, settings.failed_rows)
+        return
     for name, found in rows.items():
         _ = found | f"Write {name}" >> WriteToStore(settings.store)
 
@@ -125,22 +154,30 @@ def make_commands(settings: Settings) -> beam.PTransform | None:
 
 
 def make_past_alerts(settings: Settings) -> beam.PTransform | None:
-    """The alerts of the past, of files and of a store that is there. Raises AlertFileError."""
+    """The alerts of the past: of files, and of dataset or store. Raises AlertFileError."""
     check_event_files(settings.alert_events)
+    if settings.dataset:
+        return ReadPastAlerts(settings.alert_events, dataset=settings.dataset)
     store = settings.store if Path(settings.store).is_file() else ""
     return ReadPastAlerts(settings.alert_events, store) if store or settings.alert_events else None
 
 
 def make_source(settings: Settings) -> beam.PTransform:
     if settings.input_subscription:
-        return ReadLogMessages(settings.input_subscription, settings.tenant)
+        return ReadLogMessages(settings.input_subscription, settings.max_line_bytes, settings.tenant)
     return ReadLogFiles(settings.input, settings.max_line_bytes, settings.tenant)
 
 
 def make_metrics_source(settings: Settings) -> beam.PTransform:
     if settings.metrics_subscription:
-        return ReadLogMessages(settings.metrics_subscription, settings.tenant, END_TIME_ATTRIBUTE)
-    return ReadLogFiles(settings.metrics, settings.max_line_bytes, settings.tenant, "--metrics", "timeSeries")
+        return ReadLogMessages(
+            settings.metrics_subscription,
+            settings.max_line_bytes,
+            settings.tenant,
+            END_TIME_ATTRIBUTE,
+            SERIES,
+        )
+    return ReadLogFiles(settings.metrics, settings.max_line_bytes, settings.tenant, "--metrics", SERIES)
 
 
 def make_warm_start(settings: Settings) -> beam.PTransform | None:
@@ -159,14 +196,18 @@ def choose_runner(settings: Settings) -> PipelineRunner | str:
 
 
 @contextmanager
-def _open_store(path: str) -> Iterator[None]:
+def _open_output(settings: Settings) -> Iterator[None]:
+    if settings.dataset:
+        check_dataset(settings.dataset)
+        yield
+        return
     # Held from start to end: a store that cannot be used is found before anything is read, and no
     # other run comes in between.
-    acquire_store(path)
+    acquire_store(settings.store)
     try:
         yield
     finally:
-        release_store(path)
+        release_store(settings.store)
 
 
 def _cancel(result: PipelineResult) -> None:
@@ -187,12 +228,17 @@ def _expected_errors_bare(settings: Settings) -> Iterator[None]:
         while (link := links[-1].__cause__ or links[-1].__context__) is not None:
             links.append(link)
         for link in reversed(links):
-            if isinstance(link, (InputError, StoreError)):
+            if isinstance(link, (InputError, StoreError, FailedRowsError)):
                 raise link from None
             if isinstance(link, (GoogleAPICallError, GoogleAuthError)):
                 used = (
                     *(settings.input_subscription, settings.metrics_subscription, settings.anomaly_topic),
-                    *(settings.alert_topic, *settings.commands),
+                    *(
+                        settings.alert_topic,
+                        settings.dead_letter_topic,
+                        settings.heartbeat_topic,
+                        *settings.commands,
+                    ),
                 )
                 names = " and ".join(filter(None, used))
                 raise InputError(

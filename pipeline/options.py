@@ -52,11 +52,12 @@ def make_parser(program: str) -> argparse.ArgumentParser:
         epilog="examples:\n"
         "  aiops run --input 'logs/*.ndjson.gz' --store aiops.duckdb\n"
         "  gcloud logging read 'severity>=ERROR' --format json | aiops run --input -\n"
-        "  aiops run --input_subscription projects/P/subscriptions/S\n\n"
+        "  aiops run --input_subscription projects/P/subscriptions/S\n"
+        "  aiops run --input 'logs/*' --dataset PROJECT.DATASET --failed_rows failed-rows\n\n"
         "exit codes:\n"
         "  0    all input was read, and every line is accounted for\n"
         "  1    the run ended, but its summary names something that is wrong\n"
-        "  2    an option, the input or the store cannot be used\n"
+        "  2    an option, the input, the store or the dataset cannot be used\n"
         "  130  stopped by Ctrl-C (143 by SIGTERM); run again over the same input\n\n"
         "Options can be written with - for _. Options of Apache Beam are passed on.",
     )
@@ -97,6 +98,7 @@ _METAVARS: Final = {
     "min_severity": "SEVERITY",
     "max_line_bytes": "N",
     "redaction_key_file": "FILE",
+    "redaction_key_secret": "SECRET",
     "redaction_key_version": "N",
     "window_seconds": "N",
     "rules": "FILE",
@@ -109,10 +111,14 @@ _METAVARS: Final = {
     "reopen_within_seconds": "N",
     "commands": "TENANT=SUBSCRIPTION",
     "alert_topic": "TOPIC",
+    "dead_letter_topic": "TOPIC",
+    "heartbeat_topic": "TOPIC",
     "snapshot_minutes": "N",
     "confidence_floor": "X",
     "correlation_minutes": "MINUTES",
     "store": "FILE",
+    "dataset": "PROJECT.DATASET",
+    "failed_rows": "FOLDER",
     "anomaly_topic": "TOPIC",
     "gemini_model": "MODEL",
     "gemini_project": "PROJECT",
@@ -129,6 +135,8 @@ _METAVARS: Final = {
     "gemini_prices": "FILE",
 }
 _SHAPES: Final = {
+    "dataset": "a project and a dataset, e.g. acme-prod.aiops",
+    "failed_rows": "a folder, without control characters and without any of * ? [ ]",
     "gemini_model": f"a model's id, e.g. {DEFAULT_MODEL}",
     "gemini_project": "a project's id, e.g. acme-prod",
     "gemini_location": "a location of Vertex AI, e.g. europe-west1 or global",

@@ -16,6 +16,7 @@ from typing import Final
 from pipeline.tables import TABLE_KEYS, TABLES
 
 PLACE: Final = "${dataset}."
+CURRENT: Final = "current_"
 _SQL_FOLDER: Final = Path(__file__).with_name("sql")
 
 # What both have under two names, and what would be another thing if it were written in one of them.
@@ -29,6 +30,7 @@ _DECIDED_BY_KEY: Final = {
     "alert_events": ("tenant_id",),
     "deploys": ("tenant_id", "deployed_at"),
     "dead_letters": ("tenant_id", "receive_minute"),
+    "failed_rows": ("tenant_id",),
 }
 
 
@@ -36,7 +38,7 @@ _DECIDED_BY_KEY: Final = {
 def view_sources() -> dict[str, str]:
     """Name → SQL of every view, each after those it reads; the comment on top says what it shows."""
     written = {path.stem: path.read_text(encoding="utf-8").rstrip("\n") for path in _SQL_FOLDER.glob("*.sql")}
-    sources = {f"current_{table}": _current_view(table) for table in TABLES} | written
+    sources = {f"{CURRENT}{table}": _current_view(table) for table in TABLES} | written
     return {name: sources[name] for name in sorted(sources, key=lambda name: (_level(name, sources), name))}
 
 
@@ -66,11 +68,22 @@ def view_files() -> dict[str, str]:
 
 def duckdb_query(name: str) -> str:
     """The view as DuckDB takes it."""
-    sql = view_sources()[name].replace(PLACE, "")
-    if name.startswith("current_"):
+    sql = view_sources()[name]
+    if name.startswith(CURRENT):
         # Rows of one transaction have the same `written_at`; the local store knows which came last.
         sql = sql.replace("written_at DESC", "written_at DESC, rowid DESC")
+    return duckdb_sql(sql)
+
+
+def duckdb_sql(sql: str) -> str:
+    """SQL of both dialects as DuckDB takes it; its parameters are `$name`."""
+    sql = re.sub(r"@(?=[a-z])", "$", sql.replace(PLACE, ""))
     return re.sub(rf"\b({'|'.join(_DUCKDB_NAMES)})\(", lambda called: f"{_DUCKDB_NAMES[called[1]]}(", sql)
+
+
+def bigquery_sql(sql: str, dataset: str) -> str:
+    """SQL of both dialects over the tables of `PROJECT.DATASET`, which the caller has checked."""
+    return sql.replace(PLACE, f"`{dataset}`.")
 
 
 def _level(name: str, sources: dict[str, str]) -> int:

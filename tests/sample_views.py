@@ -11,7 +11,15 @@ from sample_store import anomaly, build_store, log_pattern, service_window, time
 
 from pipeline.duckdb_store import DuckDBStore
 from transforms.alert_elements import Matcher
-from transforms.elements import MINUTE_US, BaselineSnapshot, DeadLetter, LedgerEntry, MetricWindow, content_id
+from transforms.elements import (
+    MINUTE_US,
+    BaselineSnapshot,
+    DeadLetter,
+    LedgerEntry,
+    MetricWindow,
+    Service,
+    content_id,
+)
 from transforms.gemini_elements import GeminiCall
 from transforms.incident_elements import (
     Dependency,
@@ -51,12 +59,34 @@ def build_views_store(path: Path) -> Path:
         store.append("dead_letters", [_metric_dead_letter()])
         store.append("gemini_calls", gemini_calls())
         store.append("gemini_calls", gemini_calls()[:1])
+        store.append("services", [sample_service("payments", revision) for revision in (0, 1)])
+        store.append("services", [sample_service("search", tenant_id="globex", slo_latency_ms=None)])
         # A late pane that coarsens patterns, and rows that came twice.
         store.append("service_windows", [service_window("initech", "portal", 5, 601, revision=1)] * 2)
         store.append("log_patterns", [log_pattern("initech", "portal", 5, "<any>", 601, revision=1)])
         store.append("incidents", [incident(1, status="updated")])
         store.append("alert_events", alert_events()[:3])
     return path
+
+
+def sample_service(service: str, revision: int = 0, **changes: Any) -> Service:
+    """A row of a catalog in which `service` promises 99.9 % in 300 ms, over 30 days."""
+    values: dict[str, Any] = {
+        "tenant_id": "acme",
+        "service": service,
+        "revision": revision,
+        "as_of": time_us(revision),
+        "owner": f"team-{service}",
+        "tier": "tier-1",
+        "channel": f"#{service}",
+        "runbook": f"https://runbooks.example.com/{service}",
+        "calls": ["ledger"],
+        "slo_percent": 99.9,
+        "slo_latency_ms": 300,
+        "slo_days": 30,
+        "catalog_version": "c",
+    }
+    return Service(**(values | changes))
 
 
 def incident(revision: int, **changes: Any) -> Incident:

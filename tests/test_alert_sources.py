@@ -26,9 +26,9 @@ from pipeline.duckdb_store import DuckDBStore
 from transforms.alert_elements import AlertEvent, Matcher
 from transforms.coders import register_coders, register_struct
 from transforms.elements import MINUTE_US, DeadLetter
-from transforms.redact.settings import DEMO_MASTER_KEY, RedactSettings
+from transforms.redact.settings import DemoKey, RedactSettings
 
-REDACT = RedactSettings(master_key=DEMO_MASTER_KEY)
+REDACT = RedactSettings(DemoKey())
 TEMPLATE = "projects/aiops-test/topics/alerts-{tenant}"
 register_coders()
 register_struct(AlertEvent)

@@ -32,7 +32,7 @@ from transforms.alert_elements import AlertCommand, AlertEvent
 from transforms.clock import wall_clock_us
 from transforms.elements import MINUTE_US
 from transforms.redact.redactor import Redactor
-from transforms.redact.settings import DEMO_MASTER_KEY, RedactSettings
+from transforms.redact.settings import DemoKey, RedactSettings
 
 PROJECT = "aiops-test"
 DEADLINE_SECONDS = 120
@@ -75,7 +75,7 @@ def act(store: Path, view: AlertView, action: str, **more: Any) -> list[AlertEve
     command = AlertCommand(
         f"{action}-{clock}", view.tenant_id, action, "ann", clock, view.alert_id, **more  # type: ignore[arg-type]
     )  # fmt: skip
-    redactor = Redactor(RedactSettings(master_key=DEMO_MASTER_KEY))
+    redactor = Redactor(RedactSettings(DemoKey()))
     return apply_to_store(str(store), command, redactor, clock)
 
 
@@ -229,7 +229,7 @@ def test_alerts_from_pubsub_to_pubsub(
     """
     monkeypatch.setenv("PUBSUB_EMULATOR_HOST", pubsub_emulator)
     publisher, subscriber = pubsub_v1.PublisherClient(), pubsub_v1.SubscriberClient()
-    names = ("alert-logs", "alert-events", "acme-commands")
+    names = ("alert-logs", "alert-events", "acme-commands", "alert-letters")
     topics = {name: publisher.topic_path(PROJECT, name) for name in names}
     subscriptions = {name: subscriber.subscription_path(PROJECT, name) for name in names}
     for name in names:
@@ -240,6 +240,7 @@ def test_alerts_from_pubsub_to_pubsub(
         [
             *("--input_subscription", subscriptions["alert-logs"], "--alert_topic", topics["alert-events"]),
             *("--commands", f"acme={subscriptions['acme-commands']}"),
+            *("--dead_letter_topic", topics["alert-letters"]),
             *("--store", store_path, "--window_seconds", "10", "--group_wait_seconds", "1"),
         ]
     )
@@ -269,6 +270,7 @@ def test_alerts_from_pubsub_to_pubsub(
         events = wait_for(store_path, lambda found: kinds(found) >= {"acknowledged", "rejected"})
         letters = wait_for_letters(store_path)
         messages = pull(subscriber, subscriptions["alert-events"], len(events))
+        told = pull(subscriber, subscriptions["alert-letters"], 1)
     finally:
         traffic.stop()
         result.cancel()
@@ -283,6 +285,10 @@ def test_alerts_from_pubsub_to_pubsub(
     assert published >= {event.event_id for event in events}
     assert [(letter["stage"], letter["reason"]) for letter in letters] == [("parse_commands", "not_json")]
     assert "ann@example.com" not in letters[0]["payload"]
+    attributes = {"tenant_id": "acme", "stage": "parse_commands", "reason": "not_json"}
+    assert [(dict(message.attributes), json.loads(message.data)["payload"]) for message in told] == [
+        (attributes, letters[0]["payload"])
+    ]
 
 
 @pytest.mark.slow

@@ -16,7 +16,7 @@ import pytest
 from fake_gemini import Behavior, fail, hang, raw, reset, response, say, serving
 from google.auth.exceptions import DefaultCredentialsError
 
-from pipeline.gemini_breaker import Breaker
+from pipeline.breaker import Breaker
 from pipeline.gemini_client import GeminiClient, GeminiSettings, _Wall
 from transforms.analyze.schema import RESPONSE_SCHEMA
 

@@ -10,6 +10,7 @@ from pipeline.settings import OptionsError, Settings
 from pipeline.stage_settings import redact_settings
 
 FILES = ["--input", "a.json"]
+DATASET = [*FILES, "--dataset", "acme-prod.aiops", "--failed_rows", "failed-rows"]
 STREAM = ["--input_subscription", "projects/acme-prod/subscriptions/logs"]
 COMMANDS = "projects/acme-prod/subscriptions/commands"
 
@@ -38,6 +39,10 @@ def refused(*arguments: str) -> str:
             "--input names files, which end, beside --metrics_subscription",
         ),
         (["--input", "-", "--metrics", "-"], "both standard input"),
+        (
+            [*FILES, "--heartbeat_topic", "projects/acme-prod/topics/heartbeats"],
+            "--heartbeat_topic is for a job that reads subscriptions",
+        ),
         (
             ["--metrics_subscription", "s"],
             "--metrics_subscription: must look like projects/P/subscriptions/S",
@@ -83,6 +88,13 @@ def refused(*arguments: str) -> str:
         ([*FILES, "--tenant", "a\x1b[31m"], "--tenant: must not hold control characters"),
         ([*FILES, "--store", ""], "--store: must not be empty"),
         ([*FILES, "--runner", "DataflowRunner"], "--runner: DataflowRunner would write the store"),
+        ([*FILES, "--runner", "FlinkRunner"], "--runner: must be DirectRunner, or DataflowRunner with"),
+        ([*DATASET, "--runner", "DataflowRunner"], "--failed_rows: must be gs://BUCKET/FOLDER"),
+        ([*DATASET, "--store", "a.duckdb"], "give --store or --dataset, one of them"),
+        ([*FILES, "--dataset", "acme-prod.aiops"], "give --failed_rows FOLDER with --dataset"),
+        ([*FILES, "--failed_rows", "f"], "--failed_rows keeps what a --dataset does not take"),
+        ([*DATASET, "--failed_rows", "f*"], "--failed_rows: must be a folder, without"),
+        ([*FILES, "--dataset", "aiops"], "--dataset: must be a project and a dataset, e.g. acme-prod.aiops"),
         ([*FILES, "--anomaly_topic", "t"], "--anomaly_topic: must look like projects/P/topics/T"),
         (["--input_subscription", "projects/p/subscriptions/s"], "--input_subscription: must look like"),
         (["--input_subscription", "s"], "--input_subscription: must look like projects/P/subscriptions/S"),
@@ -93,6 +105,12 @@ def test_a_wrong_option_is_named_with_the_mend(arguments: list[str], said: str) 
     message = refused(*arguments)
     assert said in message
     assert "\n" not in message
+
+
+def test_dataflow_is_for_datasets() -> None:
+    """With a dataset, and a bucket for rows that it does not take, the job may run on Dataflow."""
+    settings, _ = parse_options([*DATASET, "--failed_rows", "gs://b/f", "--runner", "DataflowRunner"])
+    assert (settings.dataset, settings.failed_rows) == ("acme-prod.aiops", "gs://b/f")
 
 
 def test_all_wrong_values_are_said_at_once() -> None:

@@ -12,10 +12,11 @@ from rich.console import Console
 from aiops.alerts.act import Id, add_commands
 from aiops.alerts.acting import ActionError, find_alert, read_views, report_errors
 from aiops.alerts.tables import event_row, print_alert, print_alerts, print_silences, view_row
-from aiops.query import Filters, open_store, parse_since
+from aiops.query import Filters, open_tables, parse_since
 from aiops.show_output import (
     DEFAULT_STORE,
     AsJson,
+    Dataset,
     Limit,
     Service,
     Severity,
@@ -30,7 +31,7 @@ from aiops.text import one_line
 from transforms.alert.view import AlertView
 from transforms.alert_elements import AlertStatus
 from transforms.clock import wall_clock_us
-from transforms.elements import ANOMALY_SEVERITIES, MICROSECONDS, SEVERITY_RANKS
+from transforms.elements import ANOMALY_SEVERITIES, CANARY_SERVICE, MICROSECONDS, SEVERITY_RANKS
 
 app = typer.Typer(name="alerts", no_args_is_help=True, rich_markup_mode=None)
 
@@ -39,6 +40,7 @@ app = typer.Typer(name="alerts", no_args_is_help=True, rich_markup_mode=None)
 def list_alerts(
     *,
     store: Store = DEFAULT_STORE,
+    dataset: Dataset = "",
     tenant: Tenant = None,
     service: Service = None,
     severity: Severity = None,
@@ -52,10 +54,10 @@ def list_alerts(
     silences: Annotated[bool, typer.Option("--silences", help="Silences by matchers instead.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show the alerts that are open or acknowledged, the newest first."""
+    """Show the alerts that are open or acknowledged, the newest first; canaries only with --service."""
     _refuse_unknown("--severity", severity, ANOMALY_SEVERITIES)
     _refuse_unknown("--status", status, get_args(AlertStatus))
-    with open_store(store) as opened:
+    with open_tables(store, dataset) as opened:
         views = list(read_views(opened, tenant).values())
     clock = wall_clock_us()
     found = [
@@ -63,7 +65,7 @@ def list_alerts(
         for view in views
         if view.is_silence is silences
         and (show_all or status is not None or _is_current(view, clock))
-        and service in (None, view.service)
+        and (view.service != CANARY_SERVICE if service is None else view.service == service)
         and owner in (None, view.last.owner)
         and status in (None, view.status)
         and (severity is None or SEVERITY_RANKS[view.severity] >= SEVERITY_RANKS[severity])
@@ -100,10 +102,15 @@ def _refuse_unknown(option: str, value: str | None, known: tuple[str, ...]) -> N
 
 @app.command("show")
 def show_alert(
-    alert: Id, *, store: Store = DEFAULT_STORE, tenant: Tenant = None, as_json: AsJson = False
+    alert: Id,
+    *,
+    store: Store = DEFAULT_STORE,
+    dataset: Dataset = "",
+    tenant: Tenant = None,
+    as_json: AsJson = False,
 ) -> None:
     """Show all that is known of an alert or a silence, and who did what when."""
-    with open_store(store) as opened, report_errors():
+    with open_tables(store, dataset) as opened, report_errors():
         view = find_alert(read_views(opened, tenant).values(), alert, silences=True)
     clock = wall_clock_us()
     if as_json:
@@ -117,12 +124,13 @@ def export(
     out: Annotated[Path, typer.Option("--out", help="File to write: one event of JSON a line.")],
     *,
     store: Store = DEFAULT_STORE,
+    dataset: Dataset = "",
     tenant: Tenant = None,
 ) -> None:
     """Write the events that a job without state begins with: aiops run … --alert_events FILE."""
     from pipeline.alert_log import PAST_DAYS, stored_events, write_events
 
-    with open_store(store) as opened, report_errors():
+    with open_tables(store, dataset) as opened, report_errors():
         events = stored_events(opened, tenant, past_days=PAST_DAYS)
         part = out.with_name(f"{out.name}.part")
         try:

@@ -23,7 +23,7 @@ from aiops.report.episodes import EPISODE_COLUMNS, LOOK_BACK, Episode, fair_shar
 from aiops.report.incidents import IncidentsData, gather_incidents
 from aiops.report.signals import ChartSpan, ServiceSeries, find_series
 from pipeline.duckdb_store import DuckDBStore, Row
-from transforms.elements import SEVERITY_RANKS
+from transforms.elements import CANARY_SERVICE, SEVERITY_RANKS
 
 MOST_EPISODES: Final = 150
 OPEN_EPISODES: Final = 12
@@ -105,12 +105,15 @@ class ReportData:
 def gather_report(store: DuckDBStore, tenant: str | None = None, since: str | None = None) -> ReportData:
     """All figures of the report, of one tenant or all, since a span before the newest data or a time.
 
+    Canaries are left out, but for the ledger, which counts every line.
+
     Raises typer.BadParameter for a `since` that is neither, StoreError where the store fails.
     """
     start = parse_since(since, newest_event(store)) if since else None
     _select_windows(store, tenant, start)
     earlier = (max(start, _EARLIEST + LOOK_BACK) - LOOK_BACK).isoformat() if start else None
-    known = find_anomalies(store, Filters(tenant=tenant, since=earlier), columns=EPISODE_COLUMNS).rows
+    found = find_anomalies(store, Filters(tenant=tenant, since=earlier), columns=EPISODE_COLUMNS).rows
+    known = [row for row in found if row["service"] != CANARY_SERVICE]
     anomalies = [row for row in known if start is None or row["window_end"] > start]
     sure = [row for row in anomalies if not row["below_confidence_floor"]]
     every_episode = [episode for episode in gather_episodes(known) if start is None or episode.end > start]
@@ -182,8 +185,9 @@ def _select_windows(store: DuckDBStore, tenant: str | None, start: datetime | No
     # Temporary, so in memory: the view of last revisions is made once, not for each figure.
     store.query(
         "CREATE OR REPLACE TEMP TABLE report_windows AS SELECT * FROM current_service_windows "
-        "WHERE ($tenant IS NULL OR tenant_id = $tenant) AND ($start IS NULL OR window_end > $start)",
-        {"tenant": tenant, "start": start},
+        "WHERE ($tenant IS NULL OR tenant_id = $tenant) AND ($start IS NULL OR window_end > $start) "
+        "AND service != $canary",
+        {"tenant": tenant, "start": start, "canary": CANARY_SERVICE},
     )
 
 
@@ -286,8 +290,9 @@ def _patterns(
                   min(first_seen) AS first_seen, bool_or(is_new) AS is_new
            FROM current_log_patterns
            WHERE ($tenant IS NULL OR tenant_id = $tenant) AND ($start IS NULL OR window_start >= $start)
+             AND service != $canary
            GROUP BY tenant_id, service, pattern_id""",
-        {"tenant": tenant, "start": start},
+        {"tenant": tenant, "start": start, "canary": CANARY_SERVICE},
     )
     ranked = """SELECT * FROM report_patterns WHERE is_new OR NOT $only_new
                 QUALIFY row_number() OVER (PARTITION BY tenant_id

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import msgspec
 
-from transforms.elements import MICROSECONDS, Anomaly, DeployEvent, RequestStats, TraceError, WindowSummary
+from transforms.elements import (
+    CANARY_SERVICE,
+    MICROSECONDS,
+    Anomaly,
+    DeployEvent,
+    RequestStats,
+    TraceError,
+    WindowSummary,
+)
 
 
 class ServiceFacts(msgspec.Struct, array_like=True, gc=False):
@@ -31,6 +39,12 @@ class Clue(msgspec.Struct, gc=False):
     pane_index: int
     facts: ServiceFacts | None = None
     anomaly: Anomaly | None = None
+
+    @property
+    def is_canary(self) -> bool:
+        """Of the service of canaries, which has nothing to do with any other."""
+        told = self.anomaly or self.facts
+        return told is not None and told.service == CANARY_SERVICE
 
     @property
     def tie(self) -> str:

@@ -59,6 +59,8 @@ class CorrelateTenant:
         return TenantMemory()
 
     def step(self, state: TenantMemory, value: Clue, *, is_late: bool) -> Iterator[Correlated]:
+        if value.is_canary:
+            return
         state.tenant_id = value.tenant_id
         # Not the timestamp: some runners round it to milliseconds.
         end_us = value.window_start_us + value.window_seconds * MICROSECONDS

@@ -7,12 +7,12 @@ from collections import defaultdict
 from itertools import repeat
 from typing import Final
 
-from transforms.dead_letters import make_dead_letter
+from transforms.dead_letters import broken_dead_letter, make_dead_letter
 from transforms.elements import (
     MINUTE_NS,
     MINUTE_US,
     NANOSECONDS,
-    UNKNOWN_TENANT,
+    BrokenPayload,
     Buckets,
     DeadLetter,
     LedgerEntry,
@@ -74,6 +74,9 @@ class MetricParser:
                     self._add_series(part, publish_ns, gathered)
                 else:
                     gathered.refuse(*part, 1)
+        for broken in batch.broken:
+            gathered.receive(broken.publish_time_ns or self._settings.received_at_ns)
+            gathered.refuse_broken(broken)
         return gathered.batch()
 
     def _add_series(self, part: SeriesPart, publish_ns: int, gathered: _Gathered) -> None:
@@ -177,11 +180,16 @@ class _Gathered:
 
     def refuse(self, raw: bytes, refused: RefusedMetric, count: int, tenant_id: str = "") -> None:
         """Count `count` points as received, and make a dead letter that stands for them."""
-        tenant_id = tenant_id or self.tenant_id or UNKNOWN_TENANT
-        self.count(tenant_id, count)
-        letter = make_dead_letter(
-            STAGE, refused.reason, refused.detail, tenant_id, raw, self._minute * MINUTE_US, count
-        )
+        tenant_id = tenant_id or self.tenant_id
+        reason, detail, minute_us = refused.reason, refused.detail, self._minute * MINUTE_US
+        self._refuse(make_dead_letter(STAGE, reason, detail, raw, tenant_id, minute_us, count))
+
+    def refuse_broken(self, broken: BrokenPayload) -> None:
+        """The same for a message that could not be unpacked: one point."""
+        self._refuse(broken_dead_letter(STAGE, broken, self.tenant_id, self._minute * MINUTE_US))
+
+    def _refuse(self, letter: DeadLetter) -> None:
+        self.count(letter.tenant_id, letter.count)
         self._letters.append(letter)
 
     def batch(self) -> MetricBatch:

@@ -9,12 +9,11 @@ from contextlib import contextmanager
 from itertools import repeat
 from typing import Any, Final
 
-from transforms.dead_letters import make_dead_letter
+from transforms.dead_letters import broken_dead_letter, make_dead_letter
 from transforms.elements import (
     MINUTE_NS,
     MINUTE_US,
     NANOSECONDS,
-    UNKNOWN_TENANT,
     DeadLetter,
     LedgerEntry,
     LogBatch,
@@ -57,7 +56,7 @@ class EntryParser:
     def parse_batch(self, batch: PayloadBatch) -> LogBatch:
         """Entries, dead letters (still raw) and the ledger of a batch. Never raises for its content.
 
-        len(batch.payloads) = entries + late + filtered + dead letters.
+        len(batch.payloads) + len(batch.broken) = entries + late + filtered + dead letters.
         """
         tenant_id = batch.tenant_id
         settings = self._settings
@@ -70,9 +69,11 @@ class EntryParser:
                 try:
                     entry, is_late = self._parse_entry(payload, publish_ns, tenant_id)
                 except RefusedPayload as refused:
-                    letter = self._dead_letter(payload, refused, publish_ns, tenant_id)
+                    minute_us = self._receive_minute_us(publish_ns)
+                    letter = make_dead_letter(
+                        STAGE, refused.reason, refused.detail, payload, tenant_id, minute_us
+                    )
                     parsed.dead_letters.append(letter)
-                    counts.of(letter.tenant_id, letter.receive_minute // MINUTE_US)[0] += 1
                     continue
                 if is_filtering and self._is_filtered(entry):
                     counts.add_away(entry, _FILTERED)
@@ -80,7 +81,11 @@ class EntryParser:
                     counts.add_away(entry, _LATE)
                 else:
                     keep(entry)
+        for broken in batch.broken:
+            minute_us = self._receive_minute_us(broken.publish_time_ns)
+            parsed.dead_letters.append(broken_dead_letter(STAGE, broken, tenant_id, minute_us))
         counts.add_analyzed(parsed.entries)
+        counts.add_refused(parsed.dead_letters)
         parsed.ledger = counts.ledger()
         return parsed
 
@@ -221,13 +226,8 @@ class EntryParser:
             value = value.get(name) if isinstance(value, Mapping) else None
         return clean_name(value) if isinstance(value, str) else ""
 
-    def _dead_letter(
-        self, payload: bytes, refused: RefusedPayload, publish_ns: int, tenant_id: str
-    ) -> DeadLetter:
-        minute_us = (publish_ns or self._settings.received_at_ns) // MINUTE_NS * MINUTE_US
-        return make_dead_letter(
-            STAGE, refused.reason, refused.detail, tenant_id or UNKNOWN_TENANT, payload, minute_us
-        )
+    def _receive_minute_us(self, publish_ns: int) -> int:
+        return (publish_ns or self._settings.received_at_ns) // MINUTE_NS * MINUTE_US
 
 
 _RECEIVED, _LATE, _FILTERED = range(3)
@@ -254,6 +254,10 @@ class _Counts:
         tenants = [entry.tenant_id for entry in entries]
         for (tenant_id, minute), received in Counter(zip(tenants, minutes, strict=True)).items():
             self.of(tenant_id, minute)[_RECEIVED] += received
+
+    def add_refused(self, letters: list[DeadLetter]) -> None:
+        for letter in letters:
+            self.of(letter.tenant_id, letter.receive_minute // MINUTE_US)[_RECEIVED] += 1
 
     def ledger(self) -> list[LedgerEntry]:
         return [

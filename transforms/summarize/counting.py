@@ -38,6 +38,7 @@ def count_lines(summary: WindowSummary, kind: LineKind, latencies_us: list[int])
     summary.errors += errors
     summary.warnings += lines if kind.severity == WARNING else 0
     summary.requests += lines if kind.is_request else 0
+    summary.failed_requests += errors if kind.is_request else 0
     summary.denials += lines if kind.is_denied else 0
     summary.retimed += lines if kind.retimed else 0
     summary.severity_inferred += lines if kind.severity_inferred else 0

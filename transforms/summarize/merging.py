@@ -49,6 +49,7 @@ def merge_summaries(into: WindowSummary, other: WindowSummary) -> WindowSummary:
         "errors",
         "warnings",
         "requests",
+        "failed_requests",
         "denials",
         "retimed",
         "severity_inferred",
