@@ -14,6 +14,7 @@ from aiops.baselines import app as baselines_app
 from aiops.catalog import app as catalog_app
 from aiops.doctor.command import doctor
 from aiops.explain import explain
+from aiops.fetch import fetch
 from aiops.launch import app as launch_app
 from aiops.notify.command import app as notify_app
 from aiops.quality import quality
@@ -57,6 +58,7 @@ app.add_typer(baselines_app, name="baselines", help="Check a file on learned det
 app.add_typer(catalog_app, name="catalog", help="Check a service catalog.")
 app.add_typer(notify_app, name="notify")
 app.command("warm-start")(warm_start)
+app.command("fetch")(fetch)
 app.add_typer(launch_app, name="launch")
 app.add_typer(replay_app, name="replay")
 app.command(

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from aiops.query import open_store
 from aiops.stored_windows import APPROXIMATED, read_summaries
 from transforms.detect.history import TrackHistory
 from transforms.detect.rule_loading import BUILTIN_FILE, RulesError, builtin_rules, load_rules
@@ -69,7 +70,9 @@ def try_rules(
             names = ", ".join(known.name for known in book.rules)
             raise typer.BadParameter(f'there is no rule "{rule}"; there are {names}', param_hint="--rule")
         book = structs.replace(book, rules=chosen, version=f"{book.version}-{rule}")
-    windows, found = _replay(_open_store(store), book, tenant, service, _since_us(since))
+    since_us = _since_us(since)
+    with open_store(str(store)) as opened:
+        windows, found = _replay(opened, book, tenant, service, since_us)
     _show(found, windows)
 
 
@@ -160,21 +163,6 @@ def _whom(tenant_id: str, service: str) -> str:
 
 
 # ------------------------------------------------------------------------------ over a store
-
-
-def _open_store(path: Path) -> Any:
-    import duckdb
-
-    if not path.is_file():
-        raise typer.BadParameter(
-            f"{path} is not there; `aiops run --store {path}` makes it", param_hint="--store"
-        )
-    try:
-        return duckdb.connect(str(path), read_only=True)
-    except duckdb.Error:
-        raise typer.BadParameter(
-            f"{path} cannot be opened: it is no DuckDB file, or a job is writing to it", param_hint="--store"
-        ) from None
 
 
 def _since_us(since: str) -> int:

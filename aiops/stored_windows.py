@@ -24,6 +24,19 @@ APPROXIMATED: Final = (
     "roll-outs are not known. All else is exact."
 )
 
+LEARNED_COLUMNS: Final[dict[str, tuple[str, ...]]] = {
+    "service_windows": (
+        *("tenant_id", "service", "window_start", "window_end", "revision", "lines", "errors", "warnings"),
+        *("requests", "denials", "severities", "statuses", "latency_p50_ms", "latency_p95_ms"),
+        *("latency_p99_ms", "endpoints", "distinct_principals", "distinct_addresses", "written_at"),
+    ),
+    "log_patterns": (
+        *("tenant_id", "service", "window_start", "revision", "pattern_id", "pattern", "count", "errors"),
+        *("severity", "exception", "is_new", "written_at"),
+    ),
+}
+"""Table → the columns that summaries need to be learned from: examples, which are large, are for people."""
+
 _MOST_DISTINCT: Final = 5_000
 
 

@@ -15,7 +15,7 @@ from google.auth.credentials import AnonymousCredentials
 from google.auth.exceptions import GoogleAuthError, TransportError
 from google.cloud import bigquery
 
-from pipeline.settings import DATASET
+from pipeline.settings import DATASET_PATTERN
 
 EMULATOR_VARIABLE: Final = "BIGQUERY_EMULATOR_HOST"
 CHECK_SECONDS: Final = 10.0
@@ -56,8 +56,6 @@ def check_dataset(dataset: str) -> None:
     A server that does not answer, or may not be asked that, is no mistake: rows are kept until it takes
     them. Raises BigQueryError.
     """
-    if not re.fullmatch(DATASET, dataset):
-        raise BigQueryError("--dataset: must be a project and a dataset, e.g. acme-prod.aiops")
     project, name = split_dataset(dataset)
     client = make_client(project)
     patience = bigquery.DEFAULT_RETRY.with_timeout(CHECK_SECONDS)
@@ -76,7 +74,9 @@ def check_dataset(dataset: str) -> None:
 
 
 def split_dataset(dataset: str) -> tuple[str, str]:
-    """Project and dataset of `PROJECT.DATASET`; a project may have dots of its own."""
+    """Project and dataset of `PROJECT.DATASET`; a project may have dots of its own. Raises BigQueryError."""
+    if not re.fullmatch(DATASET_PATTERN, dataset):
+        raise BigQueryError("--dataset: must be a project and a dataset, e.g. acme-prod.aiops")
     project, _, name = dataset.rpartition(".")
     return project, name
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -18,13 +17,8 @@ from google.cloud.bigquery.retry import DEFAULT_JOB_RETRY
 from google.cloud.bigquery.table import RowIterator
 
 from pipeline.bigquery_client import BigQueryError, make_client, no_credentials, split_dataset
-from pipeline.settings import DATASET
-from pipeline.table_reader import NO_PARAMETERS, Parameters, Row
+from pipeline.table_reader import GIB, MOST_GIB, NO_PARAMETERS, Parameters, Row
 from pipeline.views import bigquery_sql
-
-GIB: Final = 1 << 30
-MOST_GIB: Final = 20.0
-"""What a query may read unless somebody says otherwise; BigQuery takes cents for it."""
 
 _DEADLINE_SECONDS: Final = 300.0
 _REQUEST_SECONDS: Final = 60.0
@@ -42,13 +36,12 @@ class BigQueryReader:
     def __init__(
         self, dataset: str, *, max_gib: float = MOST_GIB, deadline_seconds: float = _DEADLINE_SECONDS
     ) -> None:
-        if not re.fullmatch(DATASET, dataset):
-            raise BigQueryError(f"{dataset!r} is no dataset: write PROJECT.DATASET, such as acme-prod.aiops.")
+        project, _ = split_dataset(dataset)
         self.dataset = dataset
         self._max_gib = max_gib
         self._seconds = deadline_seconds
         self._request_seconds = min(_REQUEST_SECONDS, deadline_seconds)
-        self._client = make_client(split_dataset(dataset)[0])
+        self._client = make_client(project)
 
     def read(self, sql: str, parameters: Parameters = NO_PARAMETERS) -> Iterator[Row]:
         """See `TableReader`."""

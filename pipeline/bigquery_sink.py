@@ -29,6 +29,7 @@ from pipeline.bigquery_rows import FAILED_ROWS, encode_row, fail_row, written_ro
 from pipeline.failed_rows import write_failed_rows
 from transforms.clock import wall_clock_us
 from transforms.elements import FailedRow
+from transforms.metering import count
 
 _LOGGER = logging.getLogger(__name__)
 _QUIET_SECONDS: Final = 60
@@ -193,6 +194,7 @@ class _InsertRows(beam.DoFn):
             if row.insert_id in left
         ]
         if table == FAILED_ROWS:  # those that were invalid before they were sent
+            count("failed_rows", len(taken))
             ROW_COUNTS.add_failed(
                 (row.row["table_name"], row.row["reason"], row.row["detail"]) for row in taken
             )
@@ -200,6 +202,7 @@ class _InsertRows(beam.DoFn):
             ROW_COUNTS.add_taken(table, len(taken))
 
     def _keep(self, failed: list[FailedRow]) -> None:
+        count("failed_rows", len(failed))
         now_us = wall_clock_us()
         sent: dict[str, FailedRow] = {}
         rows: list[Sendable] = []

@@ -13,6 +13,7 @@ from typing import Any, Final, Literal, get_args, get_origin
 import msgspec
 
 from pipeline.diagram import job_flowchart
+from pipeline.heartbeat_messages import Heartbeat
 from pipeline.message_schemas import message_schema
 from pipeline.settings import Settings, option_group
 from pipeline.table_layout import LAYOUTS
@@ -26,6 +27,7 @@ MESSAGES: Final[dict[str, type[msgspec.Struct]]] = {
     "alert-command": AlertCommand,
     "anomaly": Anomaly,
     "dead-letter": DeadLetter,
+    "heartbeat": Heartbeat,
 }
 """Part of docs/events.md → what is sent."""
 

@@ -20,8 +20,9 @@ LATEST_TIME: Final = "2200-01-01T00:00:00Z"  # nanoseconds of later years do not
 # As Pub/Sub and Beam take them.
 _PROJECT_ID: Final = r"[a-z][-a-z0-9:.]{4,61}[a-z0-9]"
 _PROJECT: Final = f"projects/{_PROJECT_ID}"
+DATASET_PATTERN: Final = rf"{_PROJECT_ID}\.[A-Za-z0-9_]{{1,1024}}"  # PROJECT.DATASET
 _RESOURCE: Final = r"[A-Za-z][-A-Za-z0-9_.~+%]{2,254}"
-DATASET: Final = rf"{_PROJECT_ID}\.[A-Za-z0-9_]{{1,1024}}"  # PROJECT.DATASET
+
 
 _SUBSCRIPTION: Final = re.compile(f"{_PROJECT}/subscriptions/{_RESOURCE}")
 _TOPIC: Final = re.compile(f"{_PROJECT}/topics/{_RESOURCE}")
@@ -282,7 +283,7 @@ class Settings(BaseModel):
     )
     dataset: Annotated[str, OUTPUT] = Field(
         default="",
-        pattern=f"^({DATASET})?$",
+        pattern=f"^({DATASET_PATTERN})?$",
         description="BigQuery dataset that all tables are in, instead of --store: PROJECT.DATASET, such as "
         "acme-prod.aiops. The tables must be there; Terraform makes them, see docs/deploy.md.",
     )

@@ -15,7 +15,7 @@ from pipeline.row_metrics import meter_row, meter_window
 from pipeline.rows import deploy_rows, log_pattern_rows, service_row, service_window_row
 from transforms.alert.catalog import EMPTY_CATALOG, ServiceCatalog
 from transforms.detect.history import WindowHistory
-from transforms.elements import DAY_US, MICROSECONDS, Anomaly, DeadLetter
+from transforms.elements import CANARY_SERVICE, DAY_US, MICROSECONDS, Anomaly, DeadLetter
 
 _DEAD_LETTER_BYTES: Final = 64 << 10
 
@@ -57,7 +57,8 @@ def window_rows(
     summary, entry = history.summary, catalog.entry(*key)
     yield "service_windows", service_window_row(summary, history.bands, entry.slo)
     begins_day = summary.window_start_us % DAY_US < summary.window_seconds * MICROSECONDS
-    if catalog.entries and (begins_day or not history.past):
+    has_entry = catalog.entries and summary.service != CANARY_SERVICE
+    if has_entry and (begins_day or not history.past):
         yield "services", service_row(summary, entry, catalog.version)
     for row in log_pattern_rows(history.summary):
         yield "log_patterns", row

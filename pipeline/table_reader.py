@@ -14,6 +14,10 @@ Row = dict[str, Any]
 S = TypeVar("S", bound=msgspec.Struct)
 Parameters = Mapping[str, str | int | datetime]
 
+GIB: Final = 1 << 30
+MOST_GIB: Final = 20.0
+"""What BigQuery may read for one command unless somebody says otherwise: it takes cents for it."""
+
 NO_PARAMETERS: Final[Parameters] = {}
 
 

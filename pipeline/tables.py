@@ -274,6 +274,7 @@ def generated_files() -> dict[str, str]:
     """Path below the repository → content, of every file that is made from the tables."""
     schemas = {table: json.dumps(bigquery_schema(table), indent=2) + "\n" for table in TABLES}
     files = {f"terraform/tables/{table}.json": schema for table, schema in schemas.items()}
+    from pipeline.job_metrics_page import job_metrics_files
     from pipeline.lookml import lookml_files  # these read the columns of this module
     from pipeline.message_schemas import schema_files
     from pipeline.reference import reference_files
@@ -283,7 +284,7 @@ def generated_files() -> dict[str, str]:
 
     files["terraform/tables.json"] = json.dumps(layouts_file(), indent=2) + "\n"
     files["docs/tables.md"] = tables_page()
-    files |= schema_files() | view_files() | lookml_files() | template_files()
+    files |= job_metrics_files() | schema_files() | view_files() | lookml_files() | template_files()
     return files | reference_files()
 
 

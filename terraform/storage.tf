@@ -31,6 +31,17 @@ resource "google_storage_bucket" "this" {
 
   lifecycle_rule {
     condition {
+      age            = 30
+      matches_prefix = ["failed-rows/"]
+      matches_suffix = [".replayed"] # their rows are in the tables; others stay until they are replayed
+    }
+    action {
+      type = "Delete"
+    }
+  }
+
+  lifecycle_rule {
+    condition {
       days_since_noncurrent_time = 90
     }
     action {

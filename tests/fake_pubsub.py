@@ -25,6 +25,7 @@ class FakePubSub:
     readers: dict[str, list[str]] = field(default_factory=dict)
     permissions: set[str] = field(default_factory=set)
     messages: list[tuple[str, bytes, dict[str, str]]] = field(default_factory=list)
+    later: list[tuple[str, bytes, dict[str, str]]] = field(default_factory=list)  # of the next pull
     acknowledged: list[str] = field(default_factory=list)
     published: list[Any] = field(default_factory=list)
     errors: dict[str, tuple[grpc.StatusCode, str]] = field(default_factory=dict)
@@ -70,7 +71,7 @@ class FakePubSub:
         return types.PublishResponse(message_ids=[str(n) for n, _ in enumerate(request.messages)])
 
     def Pull(self, request: Any, context: Any) -> Any:  # noqa: N802
-        given, self.messages = self.messages, []
+        given, self.messages, self.later = self.messages, self.later, []
         received = [
             types.ReceivedMessage(
                 ack_id=ack_id, message=types.PubsubMessage(data=data, attributes=attributes)

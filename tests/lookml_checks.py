@@ -8,7 +8,9 @@ from itertools import combinations
 from typing import Final, TypeVar
 from urllib.parse import parse_qs, urlsplit
 
-from lookml_project import Explore, Field, Item, LookmlError, Model, Project, check_parameters, condition
+from lookml_explores import Explore, condition
+from lookml_project import Model, Project
+from lookml_views import Field, Item, LookmlError, check_parameters
 
 T = TypeVar("T")
 

@@ -153,8 +153,8 @@ def _as_duckdb(body: dict[str, Any]) -> tuple[str, dict[str, object]]:
         for parameter in body.get("queryParameters", ())
     }
     sql: str = body["query"]
-    used = set(re.findall(r"@(\w+)", sql))
-    return duckdb_sql(sql.replace(f"`{DATASET}`.", PLACE)), {name: values[name] for name in used}
+    used = {name: values[name] for name in re.findall(r"@(\w+)", sql)}
+    return duckdb_sql(sql.replace(f"`{DATASET}`.", PLACE)), used
 
 
 def _field(field: pa.Field) -> dict[str, Any]:

@@ -176,7 +176,7 @@ def test_pages_that_fail_are_tried_again(server: QueryServer) -> None:
 @pytest.mark.parametrize("name", ["", "aiops", "acme-prod.ai-ops", "acme-prod.a` WHERE", "acme-prod.aiops\n"])
 def test_names_that_are_no_dataset_never_reach_a_query(name: str) -> None:
     """The name stands in the text of queries: it is checked first."""
-    with pytest.raises(BigQueryError, match=r"PROJECT\.DATASET"):
+    with pytest.raises(BigQueryError, match=r"e\.g\. acme-prod\.aiops"):
         BigQueryReader(name)
 
 
@@ -347,4 +347,4 @@ def test_a_dataset_that_cannot_be_read_is_said_in_one_line(server: QueryServer) 
     assert "Error: aiops-test.aiops may not be read" in refused.output
     wrong = command("alerts", "list", "--dataset", "aiops")
     assert wrong.exit_code == 1
-    assert "write PROJECT.DATASET" in wrong.output
+    assert "e.g. acme-prod.aiops" in wrong.output

@@ -71,7 +71,9 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("canary")
     logs = folder / "logs.ndjson"
     logs.write_text("".join(json.dumps(line) + "\n" for line in lines()))
-    run(["--input", str(logs), "--store", str(folder / "s.duckdb")])
+    catalog = folder / "catalog.yaml"
+    catalog.write_text("services:\n- {service: '*', owner: ann, slo: {availability: 99.9}}\n")
+    run(["--input", str(logs), "--store", str(folder / "s.duckdb"), "--catalog", str(catalog)])
     return folder / "s.duckdb"
 
 
@@ -100,7 +102,8 @@ def test_every_canary_is_an_anomaly_and_one_alert_tells_of_each(store: Path) -> 
 def test_incidents_and_figures_leave_canaries_out(store: Path) -> None:
     """The failing service is in all of them, the canaries are in none."""
     with DuckDBStore(str(store), read_only=True) as opened:
-        for view in ("alerts", "open_alerts", "alert_noise", "response_times", "service_health"):
+        views = ("alerts", "open_alerts", "alert_noise", "response_times", "service_health")
+        for view in (*views, "services", "slo_burn"):
             services = {row["service"] for row in opened.query(f"SELECT service FROM {view}")}
             assert services == {"payment"}, view
         detectors = {row["detector"] for row in opened.query("SELECT detector FROM rule_noise")}

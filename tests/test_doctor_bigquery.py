@@ -53,14 +53,9 @@ class FakeDataset:
             self.released.wait(30)
         for part, status in self.failures.items():
             if part in path:
-                return status, {
-                    "error": {"code": status, "message": "Access Denied: \x1b[31mno", "errors": []}
-                }
+                return status, {"error": {"code": status, "message": self.message}}
         if path == DATASET:
-            return 200, {
-                "datasetReference": {"projectId": "acme-prod", "datasetId": "aiops"},
-                "location": "EU",
-            }
+            return 200, {"datasetReference": _reference(""), "location": "EU"}
         if path == f"{DATASET}/tables":
             kinds = dict.fromkeys(self.schemas, "TABLE") | dict.fromkeys(self.views, "VIEW")
             items = [{"tableReference": _reference(name), "type": kind} for name, kind in kinds.items()]

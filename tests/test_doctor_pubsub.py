@@ -21,10 +21,11 @@ from typer.testing import CliRunner
 
 from aiops.cli import app
 from aiops.doctor import canary as canary_module
-from aiops.doctor import pubsub
+from aiops.doctor import heartbeat, pubsub
 from aiops.doctor.checks import Check
 from aiops.doctor.credentials import Identity
 from pipeline.alert_messages import event_message
+from pipeline.heartbeat_messages import JobIdentity, heartbeat_message, make_heartbeat
 from transforms.elements import CANARY_DETECTOR, CANARY_SERVICE
 
 PROJECT = "aiops-test"
@@ -258,10 +259,10 @@ def test_the_canary_waits_for_its_own_alert_and_leaves_nothing_behind(server: Fa
 def test_a_subscription_that_is_given_keeps_what_is_not_for_the_doctor(server: FakePubSub) -> None:
     """Only canaries are acknowledged, no subscription is made, and an unreadable message is passed over."""
     mine = f"projects/{PROJECT}/subscriptions/mine"
-    server.subscriptions[mine] = dict(WELL) | {"topic": ALERT_TOPIC}
+    server.subscriptions[mine] = {"topic": ALERT_TOPIC, "filter": 'attributes.service = "aiops-canary"'}
     server.messages = [canary_message("real", service="cart"), ("bad", b"{}", {}), canary_message("ours")]
-    code, _ = doctor("--canary", "--timeout", "5", "--alert-subscription", mine)
-    assert code == 0
+    code, found = doctor("--canary", "--timeout", "5", "--alert-subscription", mine)
+    assert (code, of_layer(found, "Pub/Sub", "warning", "failed")) == (0, [])
     assert server.acknowledged == ["ours"]
     assert "CreateSubscription" not in server.calls
     assert "DeleteSubscription" not in server.calls
@@ -297,13 +298,38 @@ def test_the_severity_of_a_canary_passes_the_job_s_filter(server: FakePubSub) ->
         assert json.loads(server.published[0][1].data)["severity"] == expected
 
 
-def test_a_refused_subscription_is_a_failed_canary(server: FakePubSub) -> None:
-    """What could not be made is not waited for."""
+@pytest.mark.parametrize("beats", [True, False])
+def test_the_heartbeat_is_waited_for_beside_the_canary(
+    beats: bool, server: FakePubSub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one of the job, and nothing else that is published there; both subscriptions are deleted."""
+    topic = f"projects/{PROJECT}/topics/heartbeats"
+    server.topics.add(topic)
+    monkeypatch.setattr(heartbeat, "HEARTBEAT_SECONDS", 0.5)
+    beat = heartbeat_message(make_heartbeat(JobIdentity("aiops", 0, "1", "2"), time.time_ns() // 1_000))
+    server.messages = [canary_message("ours")]
+    server.later = [("other", b"{}", {"ce-type": "x"}), *([("beat", *beat)] if beats else [])]
+    code, found = doctor("--canary", "--timeout", "5", "--heartbeat_topic", topic)
+    check = found["checks"][-1]
+    assert (code, check["subject"], check["state"]) == (
+        0 if beats else 1,
+        "heartbeat",
+        "ok" if beats else "failed",
+    )
+    assert "one of aiops came" in check["found"] or not beats
+    assert list(server.subscriptions) == [LOGS]
+
+
+def test_a_refused_subscription_is_a_failed_check(server: FakePubSub) -> None:
+    """What could not be made is not waited for, neither for the alert nor for the heartbeat."""
+    topic = f"projects/{PROJECT}/topics/heartbeats"
+    server.topics.add(topic)
     server.errors["CreateSubscription"] = (grpc.StatusCode.PERMISSION_DENIED, "no")
     begun = time.monotonic()
-    code, found = doctor("--canary", "--timeout", "60")
-    (check,) = of_layer(found, "canary", "failed")
-    assert (code, "PermissionDenied" in check["found"]) == (1, True)
+    code, found = doctor("--canary", "--timeout", "60", "--heartbeat_topic", topic)
+    failed = of_layer(found, "canary", "failed")
+    assert (code, [check["subject"] for check in failed]) == (1, ["heartbeat", "alert"])
+    assert all("PermissionDenied" in check["found"] for check in failed)
     assert time.monotonic() - begun < 30
 
 
@@ -316,7 +342,7 @@ def test_an_error_while_waiting_deletes_the_subscription(
         assert len(server.subscriptions) == 2
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(canary_module, "_pull", broken)
+    monkeypatch.setattr(canary_module, "pull", broken)
     given = ["--input_subscription", LOGS, "--alert_topic", ALERT_TOPIC]
     done = CliRunner().invoke(app, ["doctor", *given, "--canary"])
     assert done.exit_code == 130

@@ -225,22 +225,16 @@ def test_a_script_is_clean(script: str) -> None:
 @pytest.mark.skipif(not shutil.which("gcloud"), reason="gcloud is not installed")
 def test_gcloud_knows_every_argument_of_the_build(tmp_path: Path) -> None:
     """Without an account gcloud stops at that, behind its check of the command line; nothing is sent."""
-    path = _terraform_that_says(
-        tmp_path,
-        "echo -n --project my-project --region europe-west1 --repository aiops --service-account a@b.c "
-        "--redaction-key master --template gs://bucket/aiops-VERSION.json",
+    done = _build(
+        *("--project", "my-project", "--region", "europe-west1", "--repository", "aiops"),
+        *("--template", "gs://bucket/aiops.json", "--service-account", "a@b.c", "--dry-run"),
     )
-    done = _build(str(tmp_path), "--dry-run", path=path)
-    lines = [line for line in (done.stderr + done.stdout).splitlines() if line.startswith("gcloud ")]
-    assert len(lines) == 6
     nobody = os.environ | {"CLOUDSDK_CONFIG": str(tmp_path), "CLOUDSDK_CORE_DISABLE_PROMPTS": "1"}
-    for line in lines:
-        tried = subprocess.run(
-            shlex.split(line), capture_output=True, text=True, timeout=120, check=False,
-            cwd=ROOT, env=nobody, input="",
-        )  # fmt: skip
-        assert tried.returncode != 0
-        assert "active account" in tried.stderr, tried.stderr
+    tried = subprocess.run(
+        shlex.split(done.stdout.splitlines()[0]), capture_output=True, text=True, timeout=120, check=False,
+        cwd=ROOT, env=nobody,
+    )  # fmt: skip
+    assert "active account" in tried.stderr, tried.stderr
 
 
 @pytest.mark.cloud

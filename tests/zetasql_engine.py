@@ -111,10 +111,10 @@ class ZetaSql:
     ) -> list[Row]:
         """The same of SQL over tables and views, with values for its parameters."""
         whole = _with_dependencies(sql)
-        words = set(re.findall(r"\w+", whole))
         request = messages.EvaluateQueryRequest(
             sql=whole, options=self._options, simple_catalog=self._catalog
         )
+        words = set(re.findall(r"\w+", whole))
         for name, value in parameters.items():
             column = Column(name, _PARAMETER_KINDS[type(value)], "REQUIRED")
             request.params.add(name=name, value=_zetasql_value(value, column))

@@ -17,6 +17,7 @@ DEAD_LETTER_REASONS: Final = (
     *("wrong_type", "no_timestamp", "bad_timestamp"),
     *("not_a_time_series", "no_metric_type", "unknown_kind", "no_points", "no_value", "not_finite"),
     *("bad_distribution", "bad_interval", "bad_time"),
+    *("broken_compression", "unpacks_too_large"),
     *("no_topic", "refused"),
 )
 """Reasons with a counter of their own; all others are counted together, so that their number is bounded."""

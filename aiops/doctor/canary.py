@@ -5,15 +5,13 @@ from __future__ import annotations
 import json
 import secrets
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final
-
-from google.api_core.exceptions import DeadlineExceeded, GoogleAPICallError, NotFound
+from typing import Final
 
 from aiops.doctor.checks import CALL_SECONDS, SERVER_ERRORS, Check, counted, refused
+from aiops.doctor.listening import acknowledge, listening, pull
 from aiops.doctor.pubsub import PubSubExam
 from pipeline.alert_messages import MessageError, parse_event_message
 from pipeline.sources import TIMESTAMP_ATTRIBUTE
@@ -25,10 +23,6 @@ _SUBJECT: Final = "alert"
 MESSAGE: Final = "aiops canary: a line of `aiops doctor`, to see that alerts arrive"
 EVERY_SECONDS: Final = 5.0
 """A line so often: the time of what follows tells a quiet job that the window of the first is over."""
-
-_PULL_SECONDS: Final = 2.0
-_DAY_SECONDS: Final = 86_400
-_CALL: Final[dict[str, Any]] = {"timeout": CALL_SECONDS, "retry": None}
 
 
 @dataclass(frozen=True)
@@ -76,7 +70,7 @@ def _wait(exam: PubSubExam, canary: Canary, subscription: str) -> Check:
         if waited >= next_line:
             _publish(exam, canary)
             lines, next_line = lines + 1, waited + EVERY_SECONDS
-        for event in _pull(exam, subscription):
+        for event in _alert_events(exam, subscription):
             if _is_answer(event, canary, sent_us):
                 seconds = round(time.monotonic() - begun, 1)
                 found = f"{event.event_type} after {seconds:.1f} s, {counted(lines, 'line')} sent"
@@ -103,50 +97,23 @@ def _publish(exam: PubSubExam, canary: Canary) -> None:
     sent.result(timeout=CALL_SECONDS)
 
 
-def _pull(exam: PubSubExam, subscription: str) -> list[AlertEvent]:
-    request: dict[str, Any] = {"subscription": subscription, "max_messages": 100}
-    try:
-        received = exam.subscriber.pull(request=request, timeout=_PULL_SECONDS, retry=None).received_messages
-    except DeadlineExceeded:
-        return []
+def _alert_events(exam: PubSubExam, subscription: str) -> list[AlertEvent]:
     found, ids = [], []
-    for one in received:
+    for received in pull(exam, subscription):
         with suppress(MessageError):
-            event = parse_event_message(one.message.data, one.message.attributes)
+            event = parse_event_message(received.message.data, received.message.attributes)
             if event.service == CANARY_SERVICE:  # all others belong to whoever reads that subscription
                 found.append(event)
-                ids.append(one.ack_id)
-    if ids:
-        exam.subscriber.acknowledge(request={"subscription": subscription, "ack_ids": ids}, **_CALL)
+                ids.append(received.ack_id)
+    acknowledge(exam, subscription, ids)
     return found
 
 
-@contextmanager
-def _listening(exam: PubSubExam, canary: Canary) -> Iterator[str]:
-    """The subscription to wait at: the one that is given, or one that is deleted afterwards."""
+def _listening(exam: PubSubExam, canary: Canary) -> AbstractContextManager[str]:
+    """The subscription to wait at: the one that is given, or a temporary one."""
     if canary.alert_subscription:
-        yield canary.alert_subscription
-        return
-    project = canary.alert_topic.split("/")[1]
-    path = f"projects/{project}/subscriptions/aiops-doctor-{secrets.token_hex(6)}"
-    request = {
-        "name": path,
-        "topic": canary.alert_topic,
-        "filter": f'attributes.service = "{CANARY_SERVICE}"',
-        "message_retention_duration": {"seconds": 600},
-        "expiration_policy": {"ttl": {"seconds": _DAY_SECONDS}},  # should nobody live to delete it
-    }
-    try:
-        exam.subscriber.create_subscription(request=request, **_CALL)
-        yield path
-    finally:
-        _delete(lambda: exam.subscriber.delete_subscription(request={"subscription": path}, **_CALL))
-
-
-def _delete(delete: Callable[[], None]) -> None:
-    # It may never have been made, and it expires by itself: the error that counts is another one.
-    with suppress(NotFound, GoogleAPICallError):
-        delete()
+        return nullcontext(canary.alert_subscription)
+    return listening(exam, canary.alert_topic, f'attributes.service = "{CANARY_SERVICE}"')
 
 
 def _where(canary: Canary) -> str:

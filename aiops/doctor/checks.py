@@ -26,7 +26,7 @@ STATES: Final[tuple[State, ...]] = ("ok", "skipped", "warning", "failed")
 CALL_SECONDS: Final = 10.0
 """No call of a server takes longer; none is tried again."""
 
-TERRAFORM: Final = "terraform -chdir=terraform/examples/folder apply"
+TERRAFORM: Final = "terraform -chdir=terraform/examples/mine apply"
 LOGIN: Final = "gcloud auth application-default login"
 SERVER_ERRORS: Final = (GoogleAPICallError, GoogleAuthError, RetryError, RequestException, OSError)
 _AWAY: Final = (DeadlineExceeded, ServiceUnavailable, GatewayTimeout, RetryError, RequestException, OSError)

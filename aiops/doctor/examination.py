@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Generator, Iterator
+from contextlib import ExitStack
 from datetime import datetime
 
 from aiops.doctor.backlog import check_backlog
 from aiops.doctor.canary import Canary, send_canary
-from aiops.doctor.checks import Check, Layer, ServerAwayError
+from aiops.doctor.checks import SERVER_ERRORS, Check, Layer, ServerAwayError, refused
 from aiops.doctor.configuration import canary_severity, check_canary_gets_through, check_configuration
 from aiops.doctor.credentials import (
     PUBSUB_EMULATOR,
@@ -17,6 +19,8 @@ from aiops.doctor.credentials import (
     needs_credentials,
 )
 from aiops.doctor.freshness import check_dataset_freshness, check_failed_rows, check_store
+from aiops.doctor.heartbeat import check_heartbeat
+from aiops.doctor.listening import listening
 from aiops.doctor.pubsub import PubSubExam
 from aiops.doctor.tables import check_tables
 from aiops.doctor.wishes import Wishes
@@ -86,12 +90,14 @@ def _topics_and_subscriptions(exam: PubSubExam, settings: Settings, wishes: Wish
     if wishes.logs_topic:
         yield from exam.topic("--logs-topic", wishes.logs_topic, publishes=wishes.canary)
     for option in ("anomaly_topic", "dead_letter_topic", "heartbeat_topic"):
-        if topic := getattr(settings, option, ""):
+        if topic := getattr(settings, option):
             yield from exam.topic(f"--{option}", topic)
     for topic in _alert_topics(settings, wishes):
         yield from exam.topic("--alert_topic", topic, is_read=True)
     if wishes.alert_subscription:
-        yield from exam.subscription("--alert-subscription", wishes.alert_subscription)
+        topic = "" if TENANT in settings.alert_topic else settings.alert_topic
+        given = wishes.alert_subscription
+        yield from exam.subscription("--alert-subscription", given, topic, is_backlog=False)
 
 
 def _alert_topics(settings: Settings, wishes: Wishes) -> list[str]:
@@ -110,17 +116,24 @@ def _canary(exam: PubSubExam, settings: Settings, wishes: Wishes) -> Iterator[Ch
     yield rule
     if rule.state == "failed":
         return
-    yield send_canary(
-        exam,
-        Canary(
-            logs_topic=logs_topic,
-            alert_topic=tenant_topic(settings.alert_topic, tenant),
-            tenant_id=tenant,
-            severity=canary_severity(settings),
-            timeout_seconds=wishes.timeout_seconds,
-            alert_subscription=wishes.alert_subscription,
-        ),
+    canary = Canary(
+        logs_topic=logs_topic,
+        alert_topic=tenant_topic(settings.alert_topic, tenant),
+        tenant_id=tenant,
+        severity=canary_severity(settings),
+        timeout_seconds=wishes.timeout_seconds,
+        alert_subscription=wishes.alert_subscription,
     )
+    begun, beats = time.monotonic(), ""
+    with ExitStack() as opened:
+        if settings.heartbeat_topic and not wishes.alert_subscription:  # who gives one may make none
+            try:
+                beats = opened.enter_context(listening(exam, settings.heartbeat_topic))
+            except SERVER_ERRORS as error:
+                yield refused("canary", "heartbeat", error, "")
+        yield send_canary(exam, canary)
+        if beats:
+            yield check_heartbeat(exam, beats, begun)
 
 
 def _dataset(settings: Settings, identity: Identity | None, now: datetime) -> Iterator[Check]:

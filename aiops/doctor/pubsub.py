@@ -48,8 +48,13 @@ class PubSubExam:
 
     # ------------------------------------------------------------------------------ subscriptions
 
-    def subscription(self, option: str, path: str, topic: str = "") -> Iterator[Check]:
-        """Is it there, attached to a topic (to `topic`, where one is named), and does it lose nothing."""
+    def subscription(
+        self, option: str, path: str, topic: str = "", *, is_backlog: bool = True
+    ) -> Iterator[Check]:
+        """Is it there, attached to a topic (to `topic`, where one is named), and may one read it.
+
+        One with a backlog (`is_backlog`) has to lose nothing, too, while nobody reads it.
+        """
         subject = f"{option} {_short(path)}"
         try:
             found = self.subscriber.get_subscription(request={"subscription": path}, **_CALL)
@@ -66,8 +71,9 @@ class PubSubExam:
             yield Check(_LAYER, subject, "failed", problem, recreate)
             return
         yield Check(_LAYER, subject, "ok", f"reads {_short(found.topic)}, keeps {_kept(found)}")
-        yield from _losses(subject, path, found)
-        yield from self._undelivered(subject, path, found.dead_letter_policy.dead_letter_topic)
+        if is_backlog:
+            yield from _losses(subject, path, found)
+            yield from self._undelivered(subject, path, found.dead_letter_policy.dead_letter_topic)
         wanted = ("pubsub.subscriptions.consume", "pubsub.subscriptions.get")
         yield from self._permissions(self.subscriber, subject, path, wanted)
 

@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol
 from aiops.notify.outbox import Outbox
 from pipeline.alert_log import PAST_DAYS, stored_events
 from pipeline.alert_messages import MessageError, parse_event_message
-from pipeline.duckdb_store import DuckDBStore, StoreError
+from pipeline.duckdb_store import DuckDBStore, StoreBusyError, StoreError
 from transforms.alert_elements import AlertEvent
 from transforms.clock import wall_clock_us
 
@@ -83,7 +83,7 @@ class StoreFeed:
         return stat.st_mtime_ns, stat.st_size
 
     def _complain(self, error: StoreError) -> None:
-        if "being written" not in str(error):
+        if not isinstance(error, StoreBusyError):
             raise FeedError(str(error)) from error
         if not self.is_busy:
             self._say(

@@ -121,7 +121,7 @@
     type: looker_grid
     model: aiops
     explore: incidents
-    fields: [incidents.severity, incidents.title, incidents.opened_time, incidents.affected_services, incidents.anomaly_count, incidents.incident_id, incidents.severity_rank]
+    fields: [incidents.severity, incidents.tenant_id, incidents.title, incidents.opened_time, incidents.affected_services, incidents.anomaly_count, incidents.incident_id, incidents.severity_rank]
     sorts: [incidents.severity_rank desc, incidents.opened_time desc]
     limit: 50
     filters:
@@ -138,7 +138,7 @@
     type: looker_grid
     model: aiops
     explore: service_health
-    fields: [service_health.service, service_health.health_score, service_health.hour_error_rate, service_health.latency_p95_ms, service_health.open_alerts, service_health.last_deployed_time]
+    fields: [service_health.tenant_id, service_health.service, service_health.health_score, service_health.hour_error_rate, service_health.latency_p95_ms, service_health.open_alerts, service_health.last_deployed_time]
     sorts: [service_health.health_score]
     limit: 50
     listen:
@@ -153,7 +153,7 @@
     type: looker_grid
     model: aiops
     explore: anomalies
-    fields: [anomalies.window_start_time, anomalies.service, anomalies.anomaly_severity, anomalies.anomaly_type, anomalies.description, anomalies.confidence_score]
+    fields: [anomalies.window_start_time, anomalies.tenant_id, anomalies.service, anomalies.anomaly_severity, anomalies.anomaly_type, anomalies.description, anomalies.confidence_score]
     sorts: [anomalies.window_start_time desc]
     limit: 50
     filters:
@@ -172,7 +172,7 @@
     type: looker_grid
     model: aiops
     explore: slo_burn
-    fields: [slo_burn.service, slo_burn.kind, slo_burn.urgency, slo_burn.budget_left, slo_burn.burn_rate_1h, slo_burn.burn_rate_6h]
+    fields: [slo_burn.tenant_id, slo_burn.service, slo_burn.kind, slo_burn.urgency, slo_burn.budget_left, slo_burn.burn_rate_1h, slo_burn.burn_rate_6h]
     sorts: [slo_burn.burn_rate_1h desc]
     limit: 50
     filters:
@@ -189,7 +189,7 @@
     type: looker_grid
     model: aiops
     explore: deploy_effects
-    fields: [deploy_effects.deployed_time, deploy_effects.service, deploy_effects.what, deploy_effects.error_rate_before, deploy_effects.error_rate_after, deploy_effects.is_worse]
+    fields: [deploy_effects.deployed_time, deploy_effects.tenant_id, deploy_effects.service, deploy_effects.what, deploy_effects.error_rate_before, deploy_effects.error_rate_after, deploy_effects.is_worse]
     sorts: [deploy_effects.deployed_time desc]
     limit: 50
     filters:

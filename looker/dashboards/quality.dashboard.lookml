@@ -162,3 +162,19 @@
     col: 12
     width: 12
     height: 6
+  - name: failed_rows
+    title: "Rows that BigQuery refused"
+    type: looker_grid
+    model: aiops_operations
+    explore: failed_rows
+    fields: [failed_rows.table_name, failed_rows.reason, failed_rows.count, failed_rows.waiting_count]
+    sorts: [failed_rows.waiting_count desc]
+    limit: 50
+    note_text: "Until they are replayed, all other tiles lack them."
+    listen:
+      Tenant: failed_rows.tenant_id
+      Time: failed_rows.failed_time
+    row: 23
+    col: 0
+    width: 24
+    height: 5

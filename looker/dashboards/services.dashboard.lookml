@@ -42,7 +42,7 @@
     type: looker_grid
     model: aiops
     explore: service_health
-    fields: [service_health.service, service_health.health_score, service_health.hour_lines, service_health.hour_error_rate, service_health.latency_p95_ms, service_health.open_alerts, service_health.worst_open_severity, service_health.last_deployed_time, services.tier]
+    fields: [service_health.tenant_id, service_health.service, service_health.health_score, service_health.hour_lines, service_health.hour_error_rate, service_health.latency_p95_ms, service_health.open_alerts, service_health.worst_open_severity, service_health.last_deployed_time, services.tier]
     sorts: [service_health.health_score]
     limit: 100
     listen:
@@ -58,7 +58,7 @@
     type: looker_grid
     model: aiops
     explore: slo_burn
-    fields: [slo_burn.service, slo_burn.kind, slo_burn.slo_percent, slo_burn.budget_left, slo_burn.burn_rate_1h, slo_burn.burn_rate_6h, slo_burn.burn_rate_3d, slo_burn.urgency]
+    fields: [slo_burn.tenant_id, slo_burn.service, slo_burn.kind, slo_burn.slo_percent, slo_burn.budget_left, slo_burn.burn_rate_1h, slo_burn.burn_rate_6h, slo_burn.burn_rate_3d, slo_burn.urgency]
     sorts: [slo_burn.budget_left]
     limit: 100
     listen:

@@ -86,6 +86,7 @@ explore: anomalies {
   group_label: "AIOps: history"
   label: "Anomalies"
   description: "What rules, learned detectors and Gemini found, with the numbers that it rests on."
+  sql_always_where: ${anomalies.service} != 'aiops-canary' ;;
   access_filter: {
     field: anomalies.tenant_id
     user_attribute: tenant_id
@@ -127,6 +128,7 @@ explore: service_windows {
   group_label: "AIOps: history"
   label: "Windows of services"
   description: "Lines, errors, requests, latency and health by window: choose a time, it is large."
+  sql_always_where: ${service_windows.service} != 'aiops-canary' ;;
   conditionally_filter: {
     filters: [service_windows.window_start_date: "1 day"]
     unless: [service_windows.window_start_time]
@@ -176,6 +178,7 @@ explore: top_patterns {
   group_label: "AIOps: logs"
   label: "Frequent patterns"
   description: "The 100 most frequent log patterns of each service and day."
+  sql_always_where: ${top_patterns.service} != 'aiops-canary' ;;
   access_filter: {
     field: top_patterns.tenant_id
     user_attribute: tenant_id
@@ -191,6 +194,7 @@ explore: new_patterns {
   group_label: "AIOps: logs"
   label: "New patterns"
   description: "Log patterns that were seen for the first time, and the roll-out before them."
+  sql_always_where: ${new_patterns.service} != 'aiops-canary' ;;
   access_filter: {
     field: new_patterns.tenant_id
     user_attribute: tenant_id

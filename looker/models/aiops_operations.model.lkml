@@ -13,6 +13,7 @@ explore: detection_delay {
   group_label: "AIOps: quality"
   label: "Detection delay"
   description: "How long it took from a window to the store, and to the first alert."
+  sql_always_where: ${detection_delay.service} != 'aiops-canary' ;;
   access_filter: {
     field: detection_delay.tenant_id
     user_attribute: tenant_id
@@ -54,6 +55,7 @@ explore: baselines {
   group_label: "AIOps: quality"
   label: "What is learned"
   description: "Signals of services: what is usual, and what cannot alarm yet."
+  sql_always_where: ${baselines.service} != 'aiops-canary' ;;
   access_filter: {
     field: baselines.tenant_id
     user_attribute: tenant_id
@@ -66,6 +68,16 @@ explore: dead_letters {
   description: "Payloads that could not be used, redacted, and why."
   access_filter: {
     field: dead_letters.tenant_id
+    user_attribute: tenant_id
+  }
+}
+
+explore: failed_rows {
+  group_label: "AIOps: the job"
+  label: "Failed rows"
+  description: "Rows that BigQuery refused, kept whole until they are replayed."
+  access_filter: {
+    field: failed_rows.tenant_id
     user_attribute: tenant_id
   }
 }

@@ -63,6 +63,25 @@ view: +dead_letters {
   }
 }
 
+view: +failed_rows {
+  measure: count {
+    type: count
+    description: "Rows that BigQuery refused, those that it took later included."
+    drill_fields: [detail*]
+  }
+  measure: waiting_count {
+    label: "Waiting"
+    type: count
+    filters: [status: "failed"]
+    description: "Rows that BigQuery refused and that nobody has replayed."
+    drill_fields: [detail*]
+  }
+
+  set: detail {
+    fields: [failed_time, tenant_id, table_name, reason, detail, status, failed_row_id]
+  }
+}
+
 view: +baselines {
   # What a detector remembers is of no use to people.
   dimension: state { hidden: yes }

@@ -6,6 +6,7 @@ WITH windows AS (
          MAX(window_end) OVER (PARTITION BY tenant_id) AS tenant_newest_end
   FROM ${dataset}.current_service_windows
   WHERE service != 'aiops-canary'
+    AND window_start > CURRENT_TIMESTAMP - INTERVAL 3 DAY  -- on BigQuery
 ),
 hours AS (
   SELECT tenant_id, service,

@@ -19,6 +19,7 @@ windows AS (
          MAX(window_end) OVER (PARTITION BY tenant_id) AS as_of
   FROM ${dataset}.current_service_windows
   WHERE service != 'aiops-canary'
+    AND window_start > CURRENT_TIMESTAMP - INTERVAL 92 DAY  -- on BigQuery
 ),
 periods AS (
   SELECT objective.*,
