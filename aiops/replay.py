@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
@@ -13,6 +12,7 @@ from rich.console import Console
 from rich.progress import track
 
 from aiops.text import visible_text
+from transforms.clock import wall_clock_us
 
 if TYPE_CHECKING:
     from pipeline.replay import ReplayCounts
@@ -60,7 +60,7 @@ def failed_rows(
                 for path in _shown(paths, "files"):
                     replay_file(path, inserter, counts)
                 for rows in _shown(pages, "the table failed_rows"):
-                    replay_table(rows, inserter, counts, time.time_ns() // 1_000)
+                    replay_table(rows, inserter, counts, wall_clock_us())
             typer.echo(f"Sent {_in_words(counts.taken)}.")
     _tell_what_stays(counts)
 
