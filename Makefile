@@ -33,7 +33,8 @@ test: $(STAMP)  ## Run all tests
 test-fast: $(STAMP)  ## Run the tests that take no time
 	@$(BIN)/python -m pytest tests -m "not slow" -n $(WORKERS) --dist worksteal
 
-CLOUD_TESTS := test_cloud_views test_views test_table_layout test_template test_launch test_terraform test_update
+CLOUD_TESTS := test_cloud_views test_views test_table_layout test_template test_launch test_terraform test_update \
+	test_bigquery_reader test_fetch
 
 test-cloud: $(CLOUD_STAMP)  ## Check what runs on Google Cloud: views, template, launch, Terraform
 	@$(BIN)/python -m pytest $(CLOUD_TESTS:%=tests/%.py) -rs
