@@ -27,7 +27,7 @@ from aiops.show_output import (
     print_json,
 )
 from transforms.alert.view import AlertView
-from transforms.elements import MICROSECONDS
+from transforms.elements import CANARY_SERVICE, MICROSECONDS
 
 Group = Literal["all", "rule", "detector", "service"]
 Z_95: Final = 1.959964
@@ -84,11 +84,12 @@ def wilson_interval(successes: int, trials: int, z: float = Z_95) -> Interval:
 def judge_alerts(views: Iterable[AlertView]) -> list[Quality]:
     """Quality of all alerts, of each rule, detector and service, those with most verdicts first.
 
-    An alert counts for every rule and detector that found something of it. Silences are no alerts.
+    An alert counts for every rule and detector that found something of it. Silences are no alerts, and
+    canaries are none that people judge.
     """
     counts: dict[tuple[Group, str], list[int]] = {}
     for view in views:
-        if view.is_silence:
+        if view.is_silence or view.service == CANARY_SERVICE:
             continue
         place = _place_of(view)
         for key in _keys_of(view):

@@ -19,7 +19,7 @@ from transforms.detect.history import TrackHistory
 from transforms.detect.rule_loading import BUILTIN_FILE, RulesError, builtin_rules, load_rules
 from transforms.detect.rule_model import Rule, RuleBook, RuleChanges, SeverityStep
 from transforms.detect.rules import evaluate_rules
-from transforms.elements import SEVERITY_NAMES, Anomaly
+from transforms.elements import MICROSECONDS, SEVERITY_NAMES, Anomaly
 
 app = typer.Typer(help="Explain a rules file, and try rules on what is stored.", no_args_is_help=True)
 
@@ -172,7 +172,7 @@ def _since_us(since: str) -> int:
         moment = datetime.fromisoformat(since)
     except ValueError:
         raise typer.BadParameter("give a time as 2026-01-31T09:00:00Z", param_hint="--since") from None
-    return round((moment if moment.tzinfo else moment.astimezone()).timestamp() * 1_000_000)
+    return round((moment if moment.tzinfo else moment.astimezone()).timestamp() * MICROSECONDS)
 
 
 def _replay(
@@ -217,4 +217,4 @@ def _show(found: list[Anomaly], windows: int) -> None:
 
 
 def _time_text(us: int) -> str:
-    return datetime.fromtimestamp(us / 1_000_000, UTC).strftime("%Y-%m-%d %H:%M")
+    return datetime.fromtimestamp(us / MICROSECONDS, UTC).strftime("%Y-%m-%d %H:%M")

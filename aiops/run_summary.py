@@ -160,7 +160,7 @@ def _warnings(settings: Settings, totals: dict[str, Row]) -> list[str]:
             continue
         ways_out = ("dead_lettered", "filtered", "late")
         warnings += [texts[name] for name in ways_out if counts[name] == counts["received"]]
-    if not settings.redaction_key_file:
+    if not (settings.redaction_key_file or settings.redaction_key_secret):
         warnings.append(
             "secrets are hidden with the demo key, which everybody knows; for real logs make a key "
             "(openssl rand -hex 32 > key) and pass --redaction_key_file key."

@@ -21,6 +21,9 @@ Dataset = Annotated[
 ]
 Tenant = Annotated[str | None, typer.Option("--tenant", help="Only this tenant.")]
 Service = Annotated[str | None, typer.Option("--service", help="Only this service.")]
+Severity = Annotated[
+    str | None, typer.Option("--severity", help="At least this: low, medium, high or critical.")
+]
 Since = Annotated[
     str | None, typer.Option("--since", help="30m, 2h or 7d before the newest data, or an RFC 3339 time.")
 ]

@@ -8,7 +8,14 @@ from collections.abc import Iterator
 from itertools import groupby
 from typing import Any, Final
 
-from transforms.elements import SEVERITY_NUMBERS, Example, PatternStats, RequestStats, WindowSummary
+from transforms.elements import (
+    MICROSECONDS,
+    SEVERITY_NUMBERS,
+    Example,
+    PatternStats,
+    RequestStats,
+    WindowSummary,
+)
 from transforms.sketches import distinct_add, latency_bin
 
 APPROXIMATED: Final = (
@@ -104,7 +111,7 @@ def _summary_of(row: dict[str, Any]) -> WindowSummary:
         tenant_id=row["tenant_id"],
         service=row["service"],
         window_start_us=row["start_us"],
-        window_seconds=(row["end_us"] - row["start_us"]) // 1_000_000,
+        window_seconds=(row["end_us"] - row["start_us"]) // MICROSECONDS,
         lines=row["lines"],
         errors=row["errors"],
         warnings=row["warnings"],

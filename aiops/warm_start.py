@@ -28,7 +28,7 @@ from transforms.detect.baselines.book import NO_BOOK, BaselineBook
 from transforms.detect.baselines.book_loading import BookError
 from transforms.detect.history import TrackHistory
 from transforms.detect.snapshots import describe_service
-from transforms.elements import MICROSECONDS, BaselineSnapshot, RequestStats, WindowSummary
+from transforms.elements import DAY_US, MICROSECONDS, BaselineSnapshot, RequestStats, WindowSummary
 
 NOT_LEARNED: Final = (
     "Not in a store, so learned anew by the job: latency of single endpoints and numeric fields. Latency of "
@@ -143,7 +143,7 @@ def _tell(learned: _Learned, out: Path, *, from_snapshots: bool) -> None:
         raise typer.Exit(1)
     signals = learned.signals
     ready = signals.total() - signals["learning"]
-    days = (learned.newest_us - learned.first_us) / (86_400 * MICROSECONDS)
+    days = (learned.newest_us - learned.first_us) / DAY_US
     console.print(
         f"{learned.services:,} services, {days:.1f} days, {ready:,} signals ready, "
         f"{signals['learning']:,} learning.",

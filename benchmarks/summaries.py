@@ -19,7 +19,7 @@ from transforms.patterns.merge import PatternState
 from transforms.patterns.shapes import ShapeMiner
 from transforms.patterns.transform import MergeShapesStep
 from transforms.redact.redactor import Redactor
-from transforms.redact.settings import DEMO_MASTER_KEY, RedactSettings
+from transforms.redact.settings import DemoKey, RedactSettings
 from transforms.summarize.gaps import FillGaps, GapState, ServiceMark
 from transforms.summarize.merging import merge_summaries, sort_summary
 from transforms.summarize.partials import summarize_entries
@@ -63,7 +63,7 @@ def summarize_lines(lines: Iterable[bytes], window_seconds: int = WINDOW_SECONDS
 
 def _summarize_chunks(lines: Iterable[bytes], window_seconds: int) -> Iterator[list[WindowSummary]]:
     parser, miner = EntryParser(ParseSettings()), ShapeMiner()
-    redactor = Redactor(RedactSettings(master_key=DEMO_MASTER_KEY))
+    redactor = Redactor(RedactSettings(DemoKey()))
     rest = iter(lines)
     while chunk := list(islice(rest, CHUNK_LINES)):
         batch = redactor.batch(parser.parse_batch(PayloadBatch(chunk)))

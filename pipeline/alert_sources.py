@@ -23,6 +23,7 @@ from pipeline.duckdb_store import StoreError, acquire_store, release_store
 from pipeline.table_reader import TableReader
 from transforms.alert_elements import AlertCommand, AlertEvent
 from transforms.elements import MICROSECONDS, DeadLetter
+from transforms.metering import count_dead_letters
 from transforms.redact.redactor import Redactor
 from transforms.redact.settings import RedactSettings
 
@@ -89,6 +90,7 @@ class _ParseCommands(beam.DoFn):
             command = parse_command(data, tenant_id)
         except MessageError as error:
             letter = refused_command(data, tenant_id, error, published_us, self._redactor)
+            count_dead_letters([letter])
             yield beam.pvalue.TaggedOutput(DEAD_LETTERS, letter)
             return
         yield tenant_id, redact_command(command, tenant_id, self._redactor)
@@ -121,9 +123,10 @@ class _ReadPastAlerts(beam.DoFn):
         for path in paths:
             try:
                 found |= {(event.alert_id, event.sequence): event for event in read_events(path)}
-            except AlertFileError:
-                # It was sound when the job started.
-                _LOGGER.exception("The file of --alert_events has changed since the job started")
+            except AlertFileError as error:
+                # It was sound when the job started. Without it alerts may be opened again, which is
+                # better than no alerts.
+                _LOGGER.error("A file of --alert_events has changed since the job started: %s", error)  # noqa: TRY400
         yield from sort_events(found.values())
 
     def _of_tables(self) -> list[AlertEvent]:

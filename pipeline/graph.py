@@ -22,9 +22,10 @@ from transforms.coders import register_coders
 from transforms.correlate.settings import CorrelateSettings
 from transforms.correlate.transform import CorrelateAnomalies
 from transforms.detect.baselines.book import NO_BOOK, BaselineBook
-from transforms.detect.baselines.interface import MINUTE_US
+from transforms.detect.history import WindowHistory
 from transforms.detect.transform import DetectAnomalies, DetectMetricAnomalies, WatchServices
-from transforms.ledger.transform import CountDeadLetters, SumLedger
+from transforms.elements import MINUTE_US, WindowSummary
+from transforms.ledger.transform import CountDeadLetters, SumLedger, WatchLedger
 from transforms.metrics.settings import MetricSettings
 from transforms.metrics.transform import ParseMetrics, SummarizeMetrics
 from transforms.parse.settings import ParseSettings
@@ -60,8 +61,10 @@ class Outputs:
 
     anomalies: beam.PCollection  # of Anomaly
     rows: dict[str, beam.PCollection]  # of (table name, row), by what they come from
+    dead_letters: beam.PCollection | None = None  # of DeadLetter
     summaries: beam.PCollection | None = None  # of ((tenant, service), WindowSummary), of logs
     histories: beam.PCollection | None = None  # of ((tenant, service), WindowHistory), of logs
+    differences: beam.PCollection | None = None  # of LedgerDifference, of a stream
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,7 @@ class AlertOutputs:
 
     events: beam.PCollection  # of AlertEvent
     rows: dict[str, beam.PCollection]  # of (table name, row), by what they come from
+    dead_letters: beam.PCollection | None = None  # of DeadLetter, of commands
 
 
 def build_graph(
@@ -106,17 +110,28 @@ def build_graph(
 
     ledger = parsed.ledger | SumLedger()
     dead_letters = redacted.dead_letters | CountDeadLetters()
+    differences = None
+    if not payloads.is_bounded:  # of a file the view says it
+        windows = histories | "KeptWindows" >> beam.MapTuple(_summary_of).with_output_types(WindowSummary)
+        watch_ledger = WatchLedger(settings.summarize.window_seconds)
+        differences = (parsed.ledger, windows, dead_letters) | watch_ledger
     return Outputs(
         anomalies,
         rows={
-            "windows": histories | MakeWindowRows(),
+            "windows": histories | MakeWindowRows(settings.catalog),
             "anomalies": anomalies | "AnomalyRows" >> MakeRows("anomalies"),
             "dead_letters": dead_letters | "DeadLetterRows" >> MakeRows("dead_letters"),
             "ledger": ledger | "LedgerRows" >> MakeRows("ledger"),
         },
+        dead_letters=dead_letters,
         summaries=summaries,
         histories=histories,
+        differences=differences,
     )
+
+
+def _summary_of(key: tuple[str, str], history: WindowHistory) -> WindowSummary:  # noqa: ARG001
+    return history.summary
 
 
 def build_metrics_graph(root: beam.Pipeline, source: beam.PTransform, settings: GraphSettings) -> Outputs:
@@ -133,6 +148,11 @@ def build_metrics_graph(root: beam.Pipeline, source: beam.PTransform, settings: 
 
     ledger = parsed.ledger | "SumMetricLedger" >> SumLedger()
     dead_letters = redacted.dead_letters | "CountMetricDeadLetters" >> CountDeadLetters()
+    differences = None
+    if not payloads.is_bounded:
+        watch_ledger = WatchLedger(settings.summarize.window_seconds, "metrics")
+        ends = parsed.ledger, judged.metric_windows, dead_letters
+        differences = ends | "WatchMetricLedger" >> watch_ledger
     return Outputs(
         judged.metric_anomalies,
         rows={
@@ -141,6 +161,8 @@ def build_metrics_graph(root: beam.Pipeline, source: beam.PTransform, settings: 
             "metric_dead_letters": dead_letters | "MetricDeadLetterRows" >> MakeRows("dead_letters"),
             "metric_ledger": ledger | "MetricLedgerRows" >> MakeRows("ledger"),
         },
+        differences=differences,
+        dead_letters=dead_letters,
     )
 
 
@@ -196,14 +218,12 @@ def build_alerts_graph(
     neither metrics nor `incidents` nor commands hold an alert of logs back.
     """
     rows = {}
-    taken = None
+    taken = dead_letters = None
     if commands is not None:
         messages = root | "ReadCommands" >> commands  # (tenant, body, publish time)
         parsed = messages | ParseAlertCommands(settings.redact)  # (tenant, AlertCommand)
-        rows["command_dead_letters"] = parsed.dead_letters | "CommandDeadLetterRows" >> MakeRows(
-            "dead_letters"
-        )
-        taken = parsed.commands
+        taken, dead_letters = parsed.commands, parsed.dead_letters
+        rows["command_dead_letters"] = dead_letters | "CommandDeadLetterRows" >> MakeRows("dead_letters")
     past = root | "ReadPastAlerts" >> past_events if past_events is not None else None
     events = (
         anomalies
@@ -211,4 +231,4 @@ def build_alerts_graph(
         | ManageAlerts(settings.alerts, settings.catalog, incidents, taken, past)
     )
     rows["alert_events"] = events | "AlertEventRows" >> MakeRows("alert_events")
-    return AlertOutputs(events, rows)
+    return AlertOutputs(events, rows, dead_letters)

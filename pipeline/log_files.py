@@ -14,7 +14,7 @@ ENTRIES_PER_BATCH: Final = 50_000
 BYTES_PER_BATCH: Final = 32 << 20
 
 # Files are known by their first bytes, not by their names: downloads are often unpacked already.
-_COMPRESSIONS: Final = {b"\x1f\x8b": "gzip", b"BZh": "bz2", b"\x28\xb5\x2f\xfd": "zstd"}
+COMPRESSIONS: Final = {b"\x1f\x8b": "gzip", b"BZh": "bz2", b"\x28\xb5\x2f\xfd": "zstd"}
 _ARCHIVES: Final = {
     b"PK\x03\x04": "a zip archive",
     b"\xfd7zXZ\x00": "compressed with xz",
@@ -82,7 +82,7 @@ class EntryReader:
         return split_lines(_chain(first, blocks), self._limit)
 
     def _blocks(self) -> Iterator[bytes]:
-        blocks = self._read(_decompressed(self._stream))
+        blocks = self._read(decompress(self._stream))
         first = next(blocks, b"")
         _refuse_archive(first)
         if first.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
@@ -188,10 +188,11 @@ def _chain(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
     yield from rest
 
 
-def _decompressed(stream: BinaryIO) -> BinaryIO:
+def decompress(stream: BinaryIO) -> BinaryIO:
+    """`stream` unpacked where it begins as compressed data does; one without `peek` stays as it is."""
     peek = getattr(stream, "peek", None)
     start = peek(8) if peek else b""
-    for magic, codec in _COMPRESSIONS.items():
+    for magic, codec in COMPRESSIONS.items():
         if start.startswith(magic):
             # Arrow's stream, unlike Beam's and zstandard's, says when the end is missing.
             return pa.CompressedInputStream(pa.PythonFile(stream, mode="r"), codec)

@@ -33,16 +33,19 @@ from pipeline.graph import (
     build_incidents_graph,
     build_metrics_graph,
 )
+from pipeline.heartbeats import Beat, PublishHeartbeats, job_identity
 from pipeline.options import parse_options
 from pipeline.rules_source import WatchRules
 from pipeline.settings import Settings
-from pipeline.sinks import MakeRows, PublishAnomalies
+from pipeline.sinks import MakeRows, PublishAnomalies, PublishDeadLetters
 from pipeline.snapshot_files import ReadSnapshots, check_snapshots
 from pipeline.sources import END_TIME_ATTRIBUTE, InputError, ReadLogFiles, ReadLogMessages
 from pipeline.stage_settings import gemini_settings, graph_settings
 from pipeline.store import WriteToStore
 
 CANCEL_SECONDS: Final = 3
+SERIES: Final = "timeSeries"
+"""The list that the API's answers have series in."""
 
 
 def run(arguments: Sequence[str]) -> PipelineResult:
@@ -101,7 +104,14 @@ def build_job(pipeline: beam.Pipeline, settings: Settings) -> None:
         make_commands(settings),
         make_past_alerts(settings),
     )
-    _write_rows(rows | alerts.rows | _publish_alerts(alerts, settings), settings)
+    unpublished = _publish_alerts(alerts, settings)
+    if unpublished is not None:
+        rows["unpublished"] = unpublished | "UnpublishedRows" >> MakeRows("dead_letters")
+    _write_rows(rows | alerts.rows, settings)
+    letters = [*(outputs.dead_letters for outputs in found), alerts.dead_letters, unpublished]
+    _publish_dead_letters([one for one in letters if one is not None], settings)
+    if settings.is_streaming:
+        _beat(pipeline, settings)
 
 
 def _publish(outputs: Outputs, settings: Settings, step: str) -> None:
@@ -109,14 +119,24 @@ def _publish(outputs: Outputs, settings: Settings, step: str) -> None:
         _ = outputs.anomalies | step >> PublishAnomalies(settings.anomaly_topic)
 
 
-def _publish_alerts(alerts: AlertOutputs, settings: Settings) -> dict[str, beam.PCollection]:
-    """Publish what people should know of; rows of what could not be."""
+def _publish_alerts(alerts: AlertOutputs, settings: Settings) -> beam.PCollection | None:
+    """Publish what people should know of; dead letters of what could not be, where there can be some."""
     if TENANT in settings.alert_topic:
-        letters = alerts.events | PublishAlertEventsPerTenant(settings.alert_topic)
-        return {"unpublished": letters | "UnpublishedRows" >> MakeRows("dead_letters")}
+        return alerts.events | PublishAlertEventsPerTenant(settings.alert_topic)
     if settings.alert_topic:
         _ = alerts.events | PublishAlertEvents(settings.alert_topic)
-    return {}
+    return None
+
+
+def _publish_dead_letters(letters: list[beam.PCollection], settings: Settings) -> None:
+    if settings.dead_letter_topic:
+        _ = letters | "AllDeadLetters" >> beam.Flatten() | PublishDeadLetters(settings.dead_letter_topic)
+
+
+def _beat(pipeline: beam.Pipeline, settings: Settings) -> None:
+    beats = pipeline | Beat(job_identity(pipeline.options))
+    if settings.heartbeat_topic:
+        _ = beats | PublishHeartbeats(settings.heartbeat_topic)
 
 
 def _write_rows(rows: dict[str, beam.PCollection], settings: Settings) -> None:
@@ -144,14 +164,20 @@ def make_past_alerts(settings: Settings) -> beam.PTransform | None:
 
 def make_source(settings: Settings) -> beam.PTransform:
     if settings.input_subscription:
-        return ReadLogMessages(settings.input_subscription, settings.tenant)
+        return ReadLogMessages(settings.input_subscription, settings.max_line_bytes, settings.tenant)
     return ReadLogFiles(settings.input, settings.max_line_bytes, settings.tenant)
 
 
 def make_metrics_source(settings: Settings) -> beam.PTransform:
     if settings.metrics_subscription:
-        return ReadLogMessages(settings.metrics_subscription, settings.tenant, END_TIME_ATTRIBUTE)
-    return ReadLogFiles(settings.metrics, settings.max_line_bytes, settings.tenant, "--metrics", "timeSeries")
+        return ReadLogMessages(
+            settings.metrics_subscription,
+            settings.max_line_bytes,
+            settings.tenant,
+            END_TIME_ATTRIBUTE,
+            SERIES,
+        )
+    return ReadLogFiles(settings.metrics, settings.max_line_bytes, settings.tenant, "--metrics", SERIES)
 
 
 def make_warm_start(settings: Settings) -> beam.PTransform | None:
@@ -207,7 +233,12 @@ def _expected_errors_bare(settings: Settings) -> Iterator[None]:
             if isinstance(link, (GoogleAPICallError, GoogleAuthError)):
                 used = (
                     *(settings.input_subscription, settings.metrics_subscription, settings.anomaly_topic),
-                    *(settings.alert_topic, *settings.commands),
+                    *(
+                        settings.alert_topic,
+                        settings.dead_letter_topic,
+                        settings.heartbeat_topic,
+                        *settings.commands,
+                    ),
                 )
                 names = " and ".join(filter(None, used))
                 raise InputError(

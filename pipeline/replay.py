@@ -29,7 +29,7 @@ from transforms.elements import FailedRow
 
 DAMAGED: Final = "damaged"
 
-_FAILED: Final = """
+FAILED_QUERY: Final = """
 SELECT failed_row_id, tenant_id, table_name, row_json, reason, detail, UNIX_MICROS(failed_at) AS failed_at
 FROM `VIEW` WHERE status = 'failed' ORDER BY failed_at, failed_row_id"""
 
@@ -49,7 +49,7 @@ def read_failed_table(dataset: str) -> Iterator[list[FailedRow]]:
     `dataset` is one that `check_dataset` has seen. Raises BigQueryError.
     """
     client = make_client(split_dataset(dataset)[0])
-    sql = _FAILED.replace("VIEW", f"{dataset}.current_{FAILED_ROWS}")
+    sql = FAILED_QUERY.replace("VIEW", f"{dataset}.current_{FAILED_ROWS}")
     try:
         retry = bigquery.DEFAULT_RETRY.with_timeout(6 * CHECK_SECONDS)
         found = client.query_and_wait(sql, retry=retry, job_retry=retry, page_size=MOST_ROWS)

@@ -12,6 +12,7 @@ from transforms.alert.settings import GROUP_LABELS, GroupLabel
 from transforms.analyze.settings import DEFAULT_MODEL
 from transforms.elements import NANOSECONDS, SEVERITY_NUMBERS
 from transforms.parse.settings import ParseSettings
+from transforms.redact.settings import MAXIMUM_KEY_VERSION
 
 EARLIEST_TIME: Final = "2000-01-01T00:00:00Z"
 LATEST_TIME: Final = "2200-01-01T00:00:00Z"  # nanoseconds of later years do not fit 64 bits
@@ -19,12 +20,15 @@ LATEST_TIME: Final = "2200-01-01T00:00:00Z"  # nanoseconds of later years do not
 # As Pub/Sub and Beam take them.
 _PROJECT_ID: Final = r"[a-z][-a-z0-9:.]{4,61}[a-z0-9]"
 _PROJECT: Final = f"projects/{_PROJECT_ID}"
-DATASET_PATTERN: Final = rf"{_PROJECT_ID}\.[A-Za-z0-9_]{{1,1024}}"
+DATASET_PATTERN: Final = rf"{_PROJECT_ID}\.[A-Za-z0-9_]{{1,1024}}"  # PROJECT.DATASET
 _RESOURCE: Final = r"[A-Za-z][-A-Za-z0-9_.~+%]{2,254}"
 
 
 _SUBSCRIPTION: Final = re.compile(f"{_PROJECT}/subscriptions/{_RESOURCE}")
 _TOPIC: Final = re.compile(f"{_PROJECT}/topics/{_RESOURCE}")
+_SECRET: Final = re.compile(
+    r"projects/[a-z0-9][-a-z0-9:.]{4,61}[a-z0-9]/secrets/[-\w]{1,255}/versions/[1-9]\d{0,5}"
+)
 _TENANT: Final = re.compile(r"[^\x00-\x1f\x7f]{1,200}")
 
 
@@ -120,8 +124,17 @@ class Settings(BaseModel):
         "Without it a fixed key is used that everybody knows, so that what was hidden can be guessed: "
         "fit for a demo only.",
     )
+    redaction_key_secret: Annotated[str, REDACT] = Field(
+        default="",
+        description="Version of a secret of Secret Manager that holds the master key, in place of a file: "
+        "projects/P/secrets/S/versions/V. The job's account needs roles/secretmanager.secretAccessor on it.",
+    )
     redaction_key_version: Annotated[int, REDACT] = Field(
-        default=1, ge=1, description="Version of the master key, written into each placeholder."
+        default=0,
+        ge=0,
+        le=MAXIMUM_KEY_VERSION,
+        description="Version of the master key, written into each placeholder; 0 for that of the secret, "
+        "1 where there is none.",
     )
     redact_patterns: Annotated[list[str], REDACT] = Field(
         default=[],
@@ -277,8 +290,8 @@ class Settings(BaseModel):
     failed_rows: Annotated[str, OUTPUT] = Field(
         default="",
         pattern=r"^[^\x00-\x1f\x7f*?\[\]]*$",
-        description="Folder (local or gs://) that rows are kept in, whole, while BigQuery does not take "
-        "them; `aiops replay failed-rows` sends them again. Needed with --dataset.",
+        description="Folder (local or gs://) that rows are kept in whole while BigQuery does not take them; "
+        "`aiops replay failed-rows` sends them again. Needed with --dataset.",
     )
     anomaly_topic: Annotated[str, OUTPUT] = Field(
         default="",
@@ -290,9 +303,26 @@ class Settings(BaseModel):
         description="Pub/Sub topic that alert events are published to as CloudEvents: projects/P/topics/T. "
         "With {tenant} in its name, each tenant has a topic of its own.",
     )
+    dead_letter_topic: Annotated[str, OUTPUT] = Field(
+        default="",
+        pattern=f"^({_PROJECT}/topics/{_RESOURCE})?$",
+        description="Pub/Sub topic that dead letters, redacted, are published to as JSON: "
+        "projects/P/topics/T. They are rows of dead_letters in any case.",
+    )
+    heartbeat_topic: Annotated[str, OUTPUT] = Field(
+        default="",
+        pattern=f"^({_PROJECT}/topics/{_RESOURCE})?$",
+        description="Pub/Sub topic that a running job publishes a CloudEvent to each minute, as a sign of "
+        "life: projects/P/topics/T.",
+    )
     runner: Annotated[str, RUN] = Field(
         default="DirectRunner",
         description="Beam runner: DirectRunner, which runs here, or, with --dataset, DataflowRunner.",
+    )
+    log_format: Annotated[Literal["text", "json"], RUN] = Field(
+        default="text",
+        description="What the job says about itself on standard error: lines for people, or JSON with "
+        "severity, message and fields for a collector of logs.",
     )
 
     @field_validator("min_severity")
@@ -330,6 +360,18 @@ class Settings(BaseModel):
         if unknown is not None or not labels:
             raise ValueError(f"must be some of {', '.join(GROUP_LABELS)}")
         return labels
+
+    @field_validator("redaction_key_secret")
+    @classmethod
+    def _pinned_secret(cls, name: str) -> str:
+        if name.endswith("/versions/latest"):
+            raise ValueError(
+                "must name the number of a version, not latest: under a running job another key would give "
+                "the same values other placeholders"
+            )
+        if name and not _SECRET.fullmatch(name):
+            raise ValueError("must look like projects/P/secrets/S/versions/V, V a number")
+        return name
 
     @field_validator("commands")
     @classmethod
@@ -380,6 +422,14 @@ class Settings(BaseModel):
                 "--commands names subscriptions, which do not end, beside files, which do: "
                 "act on the alerts of a store with `aiops alerts`"
             )
+        if self.heartbeat_topic and not self.is_streaming:
+            raise ValueError(
+                "--heartbeat_topic is for a job that reads subscriptions: over files, leave it out"
+            )
+        if self.redaction_key_file and self.redaction_key_secret:
+            raise ValueError(
+                "give --redaction_key_file or --redaction_key_secret, one of them; both are given"
+            )
         if "-" in self.input and "-" in self.metrics:
             raise ValueError("--input - and --metrics - are both standard input: give one of them a file")
         return self
@@ -417,6 +467,12 @@ class Settings(BaseModel):
     @property
     def received_at_ns(self) -> int:
         return int(datetime.fromisoformat(self.received_at).astimezone(UTC).timestamp()) * NANOSECONDS
+
+    @property
+    def key_version(self) -> int:
+        """Version of the master key of redaction."""
+        version = self.redaction_key_secret.rpartition("/")[2]
+        return self.redaction_key_version or int(version or 1)
 
     @property
     def command_subscriptions(self) -> list[tuple[str, str]]:

@@ -19,8 +19,9 @@ from apache_beam.io.gcp.pubsub import PubsubMessage, ReadFromPubSub
 from apache_beam.transforms.window import TimestampedValue
 from apache_beam.utils.timestamp import MAX_TIMESTAMP
 
-from pipeline.log_files import EntryReader, InputError
-from transforms.elements import NANOSECONDS, PayloadBatch
+from pipeline.log_files import BYTES_PER_BATCH, ENTRIES_PER_BATCH, EntryReader, InputError
+from pipeline.packed_messages import PACKED, UnpackError, unpack_message
+from transforms.elements import NANOSECONDS, BrokenPayload, PayloadBatch
 
 __all__ = ["READ_PROGRESS", "InputError", "ReadLogFiles", "ReadLogMessages", "match_files"]
 
@@ -86,13 +87,19 @@ class ReadLogMessages(beam.PTransform):
 
     The event time of a message is the LogEntry's, which the sink puts in an attribute: so the
     watermark knows how far the logs are complete. It is the time of publishing where there is none.
+
+    A message that is compressed holds one entry or several, as a file does, see `unpack_message`;
+    `unwrap` is as in ReadLogFiles.
     """
 
     subscription: str
+    max_line_bytes: int
     tenant_id: str = ""
     timestamp_attribute: str = TIMESTAMP_ATTRIBUTE
+    unwrap: str = ""
 
     def expand(self, root: beam.pvalue.PBegin) -> beam.PCollection:
+        gather = GatherMessages(self.max_line_bytes, self.tenant_id, self.unwrap)
         return (
             root
             | "ReadFromPubSub"
@@ -101,7 +108,7 @@ class ReadLogMessages(beam.PTransform):
                 with_attributes=True,
                 timestamp_attribute=self.timestamp_attribute,
             )
-            | "GatherMessages" >> beam.ParDo(GatherMessages(self.tenant_id)).with_output_types(PayloadBatch)
+            | "GatherMessages" >> beam.ParDo(gather).with_output_types(PayloadBatch)
         )
 
 
@@ -187,36 +194,63 @@ class GatherMessages(beam.DoFn):
     all of them wherever the runner does not fuse the steps that follow.
     """
 
-    def __init__(self, tenant_id: str = "") -> None:
+    def __init__(self, max_line_bytes: int, tenant_id: str = "", unwrap: str = "") -> None:
+        self._max_line_bytes = max_line_bytes
         self._tenant_id = tenant_id
+        self._unwrap = unwrap
         self._earliest = MAX_TIMESTAMP
         self._payloads: list[bytes] = []
         self._publish_times: list[int] = []
+        self._broken: list[BrokenPayload] = []
+        self._size = 0
 
     def start_bundle(self) -> None:
         self._start_batch()
 
     def process(self, message: PubsubMessage, timestamp=beam.DoFn.TimestampParam):  # type: ignore[no-untyped-def]
-        self._payloads.append(message.data)
-        self._publish_times.append(_publish_time_ns(message))
+        data = message.data
+        if data[:2] in PACKED:
+            self._unpack(data, _publish_time_ns(message))
+        else:
+            self._payloads.append(data)
+            self._publish_times.append(_publish_time_ns(message))
+            self._size += len(data)
         self._earliest = min(self._earliest, timestamp)
-        if len(self._payloads) >= MESSAGES_PER_BATCH:
-            yield TimestampedValue(self._batch(), self._earliest)
+        if len(self._payloads) >= MESSAGES_PER_BATCH or self._size >= BYTES_PER_BATCH:
+            for batch in self._batches():
+                yield TimestampedValue(batch, self._earliest)
             self._start_batch()
 
     def finish_bundle(self) -> Iterator[beam.utils.windowed_value.WindowedValue]:
-        if self._payloads:
-            yield beam.transforms.window.GlobalWindows.windowed_value(self._batch(), self._earliest)
+        for batch in self._batches():
+            yield beam.transforms.window.GlobalWindows.windowed_value(batch, self._earliest)
         self._start_batch()
 
     def _start_batch(self) -> None:
         self._earliest = MAX_TIMESTAMP
         self._payloads = []
         self._publish_times = []
+        self._broken = []
+        self._size = 0
 
-    def _batch(self) -> PayloadBatch:
-        READ_PROGRESS.add(len(self._payloads), sum(map(len, self._payloads)))
-        return PayloadBatch(self._payloads, self._publish_times, self._tenant_id)
+    def _unpack(self, data: bytes, publish_time_ns: int) -> None:
+        try:
+            entries = unpack_message(data, self._max_line_bytes, self._unwrap)
+        except UnpackError as error:
+            self._broken.append(error.broken(data, publish_time_ns))
+            return
+        self._payloads += entries
+        self._publish_times += [publish_time_ns] * len(entries)
+        self._size += sum(map(len, entries))
+
+    def _batches(self) -> Iterator[PayloadBatch]:
+        broken = self._broken
+        for start in range(0, max(len(self._payloads), bool(broken)), ENTRIES_PER_BATCH):
+            chosen = slice(start, start + ENTRIES_PER_BATCH)
+            payloads, times = self._payloads[chosen], self._publish_times[chosen]
+            READ_PROGRESS.add(len(payloads) + len(broken), sum(map(len, payloads)))
+            yield PayloadBatch(payloads, times, self._tenant_id, broken)
+            broken = []
 
 
 def _publish_time_ns(message: PubsubMessage) -> int:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import time
-
-from apache_beam.io.filesystem import BeamIOError
-from apache_beam.io.filesystems import FileSystems
 
 from pipeline.baselines_source import read_baselines
 from pipeline.catalog_source import catalog_dependencies, read_catalog
 from pipeline.gemini_client import GeminiSettings
 from pipeline.graph import GraphSettings
 from pipeline.prices_source import read_price_file
+from pipeline.redaction_key import FileKey, NoAccessError, SecretKey
 from pipeline.settings import OptionsError, Settings
 from transforms.alert.settings import AlertSettings
 from transforms.analyze.settings import AnalyzeSettings
@@ -19,8 +18,16 @@ from transforms.correlate.settings import CorrelateSettings
 from transforms.elements import NANOSECONDS, SEVERITY_NUMBERS
 from transforms.metrics.settings import MetricSettings
 from transforms.parse.settings import MeasuredField, ParseSettings
-from transforms.redact.settings import DEMO_MASTER_KEY, OperatorPattern, RedactSettings
+from transforms.redact.settings import (
+    DemoKey,
+    KeySource,
+    OperatorPattern,
+    RedactSettings,
+    check_master_key,
+)
 from transforms.summarize.transform import SummarizeSettings
+
+_LOGGER = logging.getLogger(__name__)
 
 
 def graph_settings(settings: Settings) -> GraphSettings:
@@ -96,29 +103,34 @@ def gemini_settings(settings: Settings) -> GeminiSettings:
 
 
 def redact_settings(settings: Settings) -> RedactSettings:
-    """Key and patterns of redaction. Raises OptionsError."""
-    key = DEMO_MASTER_KEY
-    if settings.redaction_key_file:
-        key = _read_key(settings.redaction_key_file)
+    """Key and patterns of redaction; the key is looked at here, and read again where it is used.
+
+    Raises OptionsError.
+    """
+    key = _key_source(settings)
     try:
         patterns = tuple(OperatorPattern(*_kind_and_pattern(text)) for text in settings.redact_patterns)
-        return RedactSettings(
-            master_key=key, key_version=settings.redaction_key_version, operator_patterns=patterns
-        )
+        made = RedactSettings(key, settings.key_version, patterns)
     except ValueError as error:
-        raise OptionsError(f"--redact_patterns or --redaction_key_file: {error}") from None
-
-
-def _read_key(path: str) -> bytes:
+        raise OptionsError(f"--redact_patterns: {error}") from None
     try:
-        with FileSystems.open(path) as file:
-            key: bytes = file.read().strip()
-    except (OSError, BeamIOError) as error:
-        cause = getattr(error, "strerror", None) or type(error).__name__
-        raise OptionsError(
-            f"--redaction_key_file {path}: cannot be read ({cause}); check path and permissions"
-        ) from error
-    return key
+        check_master_key(key.read())
+    except ValueError as error:
+        option = "--redaction_key_file" if settings.redaction_key_file else "--redaction_key_secret"
+        raise OptionsError(f"{option}: {error}") from None
+    except NoAccessError as error:
+        if settings.runner == "DirectRunner":
+            raise
+        _LOGGER.warning(
+            "%s. It was tried with other credentials than the job's, so this may be as it is", error
+        )
+    return made
+
+
+def _key_source(settings: Settings) -> KeySource:
+    if settings.redaction_key_file:
+        return FileKey(settings.redaction_key_file)
+    return SecretKey(settings.redaction_key_secret) if settings.redaction_key_secret else DemoKey()
 
 
 def _kind_and_pattern(text: str) -> tuple[str, str]:

@@ -22,7 +22,7 @@ resource "google_storage_bucket" "this" {
   lifecycle_rule {
     condition {
       age            = 14
-      matches_prefix = ["temp/", "staging/"]
+      matches_prefix = ["temp/", "staging/", "build/"]
     }
     action {
       type = "Delete"

@@ -59,7 +59,7 @@ variable "operators" {
 }
 
 variable "template" {
-  description = "Address of the flex template, gs://BUCKET/aiops.json, made by templates/build.sh. Empty: all but the job."
+  description = "Address of the flex template, made by templates/build.sh, which writes it into template.auto.tfvars. Empty: all but the job."
   type        = string
   default     = ""
   validation {
@@ -74,8 +74,18 @@ variable "parameters" {
   default     = {}
 }
 
+variable "redaction_key_version" {
+  description = "Number of the version of the secret that holds the master key of redaction. Placeholders name it."
+  type        = number
+  default     = 1
+  validation {
+    condition     = var.redaction_key_version >= 1 && floor(var.redaction_key_version) == var.redaction_key_version
+    error_message = "A number from 1 on: latest would change placeholders under a running job."
+  }
+}
+
 variable "workers" {
-  description = "Workers of the job. subnetwork: regions/R/subnetworks/S with Private Google Access; null for the default network."
+  description = "Workers of the job. subnetwork: regions/R/subnetworks/S with Private Google Access; null for a network of their own."
   type = object({
     machine_type = optional(string, "n2-standard-2")
     min          = optional(number, 1)

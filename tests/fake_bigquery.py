@@ -52,6 +52,8 @@ class Handler(BaseHTTPRequestHandler):
             pass
 
     def do_GET(self) -> None:
+        if self.server.always is not None and self.server.always(self, "", []):
+            return
         if self.server.dataset_exists:
             self.send_json(200, {"datasetReference": {"projectId": PROJECT, "datasetId": "x"}})
         else:

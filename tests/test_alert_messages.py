@@ -35,7 +35,7 @@ from pipeline.alert_messages import (
 from pipeline.message_schemas import MESSAGES, message_schema
 from transforms.alert_elements import AlertAction, AlertCommand, AlertEvent, AlertEventType, Matcher
 from transforms.redact.redactor import Redactor
-from transforms.redact.settings import DEMO_MASTER_KEY, RedactSettings
+from transforms.redact.settings import DemoKey, RedactSettings
 
 GOLDEN = Path(__file__).parent / "golden_messages"
 HOSTILE = "pw=hunter2 ann@example.com \u202e\x1b[31m <script> @channel"
@@ -64,7 +64,7 @@ SAMPLES = {
 
 
 def redactor() -> Redactor:
-    return Redactor(RedactSettings(master_key=DEMO_MASTER_KEY))
+    return Redactor(RedactSettings(DemoKey()))
 
 
 def message_json(event: AlertEvent) -> dict[str, Any]:

@@ -13,10 +13,10 @@ import apache_beam as beam
 import pytest
 from google.cloud import pubsub_v1
 from query_server import DATASET, query_server
-from sample_alerts import MINUTE_US, alert_event
+from sample_alerts import alert_event
 from typer.testing import CliRunner
 
-from aiops.alerts.acting import apply_to_store, now_us
+from aiops.alerts.acting import apply_to_store
 from aiops.cli import app
 from aiops.simulate.config import SimulationConfig
 from aiops.simulate.generator import simulate
@@ -31,8 +31,10 @@ from pipeline.sources import TIMESTAMP_ATTRIBUTE
 from pipeline.store import acquire_store, release_store
 from transforms.alert.view import AlertView, fold_events
 from transforms.alert_elements import AlertCommand, AlertEvent
+from transforms.clock import wall_clock_us
+from transforms.elements import MINUTE_US
 from transforms.redact.redactor import Redactor
-from transforms.redact.settings import DEMO_MASTER_KEY, RedactSettings
+from transforms.redact.settings import DemoKey, RedactSettings
 
 PROJECT = "aiops-test"
 DEADLINE_SECONDS = 120
@@ -71,11 +73,11 @@ def copy(store: Path, to: Path) -> Path:
 
 
 def act(store: Path, view: AlertView, action: str, **more: Any) -> list[AlertEvent]:
-    clock = now_us()
+    clock = wall_clock_us()
     command = AlertCommand(
         f"{action}-{clock}", view.tenant_id, action, "ann", clock, view.alert_id, **more  # type: ignore[arg-type]
     )  # fmt: skip
-    redactor = Redactor(RedactSettings(master_key=DEMO_MASTER_KEY))
+    redactor = Redactor(RedactSettings(DemoKey()))
     return apply_to_store(str(store), command, redactor, clock)
 
 
@@ -251,7 +253,7 @@ def test_alerts_from_pubsub_to_pubsub(
     """
     monkeypatch.setenv("PUBSUB_EMULATOR_HOST", pubsub_emulator)
     publisher, subscriber = pubsub_v1.PublisherClient(), pubsub_v1.SubscriberClient()
-    names = ("alert-logs", "alert-events", "acme-commands")
+    names = ("alert-logs", "alert-events", "acme-commands", "alert-letters")
     topics = {name: publisher.topic_path(PROJECT, name) for name in names}
     subscriptions = {name: subscriber.subscription_path(PROJECT, name) for name in names}
     for name in names:
@@ -262,13 +264,14 @@ def test_alerts_from_pubsub_to_pubsub(
         [
             *("--input_subscription", subscriptions["alert-logs"], "--alert_topic", topics["alert-events"]),
             *("--commands", f"acme={subscriptions['acme-commands']}"),
+            *("--dead_letter_topic", topics["alert-letters"]),
             *("--store", store_path, "--window_seconds", "10", "--group_wait_seconds", "1"),
         ]
     )
     pipeline = beam.Pipeline(runner=choose_runner(settings), options=options)
     build_job(pipeline, settings)
     result = pipeline.run()
-    foreign = AlertCommand("c0", "globex", "comment", "eve", now_us(), "f" * 32, note="not mine")
+    foreign = AlertCommand("c0", "globex", "comment", "eve", wall_clock_us(), "f" * 32, note="not mine")
     traffic = Traffic(topics["alert-logs"], topics["acme-commands"], foreign)
     traffic.start()
     try:
@@ -278,13 +281,20 @@ def test_alerts_from_pubsub_to_pubsub(
             if event.event_type == "opened"
         )
         command = AlertCommand(
-            "c1", "acme", "acknowledge", "ann", now_us(), opened.alert_id, note="password=hunter2hunter2"
+            "c1",
+            "acme",
+            "acknowledge",
+            "ann",
+            wall_clock_us(),
+            opened.alert_id,
+            note="password=hunter2hunter2",
         )
         for data in (command_message(command).data, b"no command of ann@example.com"):
             publisher.publish(topics["acme-commands"], data).result(timeout=30)
         events = wait_for(store_path, lambda found: kinds(found) >= {"acknowledged", "rejected"})
         letters = wait_for_letters(store_path)
         messages = pull(subscriber, subscriptions["alert-events"], len(events))
+        told = pull(subscriber, subscriptions["alert-letters"], 1)
     finally:
         traffic.stop()
         result.cancel()
@@ -299,6 +309,10 @@ def test_alerts_from_pubsub_to_pubsub(
     assert published >= {event.event_id for event in events}
     assert [(letter["stage"], letter["reason"]) for letter in letters] == [("parse_commands", "not_json")]
     assert "ann@example.com" not in letters[0]["payload"]
+    attributes = {"tenant_id": "acme", "stage": "parse_commands", "reason": "not_json"}
+    assert [(dict(message.attributes), json.loads(message.data)["payload"]) for message in told] == [
+        (attributes, letters[0]["payload"])
+    ]
 
 
 @pytest.mark.slow
@@ -315,7 +329,7 @@ def test_a_stream_that_begins_without_state_knows_the_alerts_of_its_store(
     for name in names:
         publisher.create_topic(name=topics[name])
         subscriber.create_subscription(name=subscriptions[name], topic=topics[name])
-    past = alert_event(0, occurred_at=now_us() - MINUTE_US)
+    past = alert_event(0, occurred_at=wall_clock_us() - MINUTE_US)
     store_path = str(tmp_path / "live.duckdb")
     with DuckDBStore(store_path) as store:
         store.append("alert_events", [past])
@@ -329,7 +343,7 @@ def test_a_stream_that_begins_without_state_knows_the_alerts_of_its_store(
     pipeline = beam.Pipeline(runner=choose_runner(settings), options=options)
     build_job(pipeline, settings)
     result = pipeline.run()
-    command = AlertCommand("c1", "acme", "acknowledge", "ann", now_us(), past.alert_id)
+    command = AlertCommand("c1", "acme", "acknowledge", "ann", wall_clock_us(), past.alert_id)
     traffic = Traffic(topics["cold-logs"], topics["cold-commands"], command)
     traffic.start()
     try:

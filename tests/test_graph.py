@@ -17,6 +17,7 @@ EVERYTHING = [
     *("--input_subscription", "projects/acme-prod/subscriptions/logs"),
     *("--metrics_subscription", "projects/acme-prod/subscriptions/metrics"),
     *("--anomaly_topic", "projects/acme-prod/topics/anomalies"),
+    *("--heartbeat_topic", "projects/acme-prod/topics/heartbeats"),
     *("--commands", "acme=projects/acme-prod/subscriptions/acme-commands"),
     *("--commands", "globex=projects/acme-prod/subscriptions/globex-commands"),
 ]
@@ -93,14 +94,12 @@ def cloud_graph(request: pytest.FixtureRequest, tmp_path: Any) -> Graph:
 
 def _graph(topic: str, tmp_path: Any, *arguments: str) -> Graph:
     (tmp_path / "past.ndjson").touch()
-    settings, options = parse_options(
-        [
-            *EVERYTHING,
-            *("--alert_topic", f"projects/acme-prod/topics/{topic}"),
-            *("--alert_events", str(tmp_path / "past.ndjson")),
-            *arguments,
-        ]
-    )
+    past = ("--alert_events", str(tmp_path / "past.ndjson"))
+    return graph_of("--alert_topic", f"projects/acme-prod/topics/{topic}", *past, *arguments)
+
+
+def graph_of(*arguments: str) -> Graph:
+    settings, options = parse_options([*EVERYTHING, *arguments])
     pipeline = beam.Pipeline(runner=BundleBasedDirectRunner(), options=options)
     build_job(pipeline, settings)
     return Graph(pipeline)
@@ -153,6 +152,39 @@ def test_nothing_slow_stands_between_an_alert_and_its_message(graph: Graph) -> N
     after = graph.after(graph.step("Manage"))
     assert after
     assert not [step.full_label for step in after if waits_for_event_time(step)]
+
+
+def test_dead_letters_of_all_kinds_are_published_and_feed_nothing_else() -> None:
+    """Those of logs, metrics, commands and unpublished alerts go to one topic, and to no other step."""
+    topics = "projects/acme-prod/topics"
+    graph = graph_of(
+        *("--alert_topic", f"{topics}/alerts-{{tenant}}"), "--dead_letter_topic", f"{topics}/dead-letters"
+    )
+    meeting = graph.step("AllDeadLetters")
+    makers = {graph.maker[letters].full_label.split("/")[0] for letters in meeting.inputs}
+    assert makers == {
+        "CountDeadLetters",
+        "CountMetricDeadLetters",
+        "ParseAlertCommands",
+        "PublishAlertEventsPerTenant",
+    }
+    assert {step.full_label.split("/")[0] for step in graph.after(meeting)} == {"PublishDeadLetters"}
+
+
+@pytest.mark.parametrize("ending", ["WatchLedger/JudgeMinute", "WatchMetricLedger/JudgeMinute"])
+def test_the_watch_of_the_ledger_feeds_nothing(graph: Graph, ending: str) -> None:
+    """It looks on: what it waits for, an hour and more, nobody else waits for."""
+    assert waits_for_event_time(graph.step(ending))
+    assert graph.after(graph.step(ending)) == []
+
+
+def test_heartbeats_stand_for_themselves(graph: Graph) -> None:
+    """They come from no source of data and feed nothing but their topic, so that they hold back nothing."""
+    beats = graph.step("Beat/OfMinute")
+    assert graph.sources(beats) == {"Beat"}
+    after = graph.after(graph.step("Beat/Clock/Start/Impulse"))
+    assert beats in after
+    assert {step.full_label.split("/")[0] for step in after} == {"Beat", "PublishHeartbeats"}
 
 
 def test_no_message_shares_a_stage_with_bigquery(cloud_graph: Graph) -> None:

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from transforms.dead_letters import MAX_DEAD_LETTER_BYTES
 from transforms.elements import SEVERITY_NUMBERS, LogBatch, LogEntry, PayloadBatch
-from transforms.parse.parser import MAX_DEAD_LETTER_BYTES, EntryParser
+from transforms.parse.parser import EntryParser
 from transforms.parse.settings import ParseSettings
 from transforms.timestamps import YEAR_2000_NS, TimestampParser
 

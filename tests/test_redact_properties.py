@@ -19,15 +19,15 @@ from transforms.redact.redactor import (
     _context,
     _line_fields,
 )
-from transforms.redact.settings import DEMO_MASTER_KEY, OperatorPattern, RedactSettings
+from transforms.redact.settings import DemoKey, OperatorPattern, RedactSettings
 
 REDACTOR = Redactor(
     RedactSettings(
-        master_key=DEMO_MASTER_KEY,
+        key=DemoKey(),
         operator_patterns=(OperatorPattern("digits", r"\d{5}"), OperatorPattern("any", "ä.+")),
     )
 )
-PLAIN = Redactor(RedactSettings(master_key=DEMO_MASTER_KEY))
+PLAIN = Redactor(RedactSettings(DemoKey()))
 
 LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 ALPHANUMERIC = LETTERS + "0123456789"
@@ -177,7 +177,7 @@ def test_tenants_do_not_share_placeholders(secret: tuple[str, str]) -> None:
     text = secret[0].format(secret[1])
     one, other = PLAIN.text("one", text), PLAIN.text("other", text)
     assert one != other
-    assert one == Redactor(RedactSettings(master_key=DEMO_MASTER_KEY)).text("one", text)
+    assert one == Redactor(RedactSettings(DemoKey())).text("one", text)
 
 
 @given(

@@ -8,11 +8,11 @@ import re
 import pytest
 
 from transforms.redact.redactor import Redactor
-from transforms.redact.settings import DEMO_MASTER_KEY, OperatorPattern, RedactSettings
+from transforms.redact.settings import DemoKey, OperatorPattern, RedactSettings
 
 REDACTOR = Redactor(
     RedactSettings(
-        master_key=DEMO_MASTER_KEY,
+        key=DemoKey(),
         operator_patterns=(
             OperatorPattern("employee_id", r"\bEMP-\d{4}\b"),
             OperatorPattern("patient", r"(?i)patient (\pL+)"),

@@ -15,10 +15,10 @@ from apache_beam.testing.util import assert_that, equal_to
 from transforms.elements import DeadLetter, LogBatch, LogEntry, MetricBatch, MetricPoints, MetricSeries
 from transforms.redact.redactor import Redactor
 from transforms.redact.series import MetricRedactor
-from transforms.redact.settings import DEMO_MASTER_KEY, OperatorPattern, RedactSettings
+from transforms.redact.settings import DemoKey, OperatorPattern, RedactSettings
 from transforms.redact.transform import DEAD_LETTERS, RedactLogBatches
 
-SETTINGS = RedactSettings(master_key=DEMO_MASTER_KEY)
+SETTINGS = RedactSettings(DemoKey())
 REDACTOR = Redactor(SETTINGS)
 
 
@@ -102,9 +102,7 @@ def test_a_token_cut_at_the_end_of_a_short_field_is_found() -> None:
 def test_operator_patterns_reach_every_field() -> None:
     """An operator's id is found where the built-in prefilter sees nothing."""
     redactor = Redactor(
-        RedactSettings(
-            master_key=DEMO_MASTER_KEY, operator_patterns=(OperatorPattern("crew", "CREW-[a-z]+"),)
-        )
+        RedactSettings(key=DemoKey(), operator_patterns=(OperatorPattern("crew", "CREW-[a-z]+"),))
     )
     batch = redactor.batch(LogBatch([entry("by CREW-anna", endpoint="/x/CREW-anna")]))
     assert shapes(batch.entries[0].message) == "by <crew>"
@@ -202,9 +200,7 @@ def metric_series(labels: dict[str, str], **names: str) -> MetricSeries:
 def test_labels_of_metrics_are_redacted_and_stay_an_object(labels: dict[str, str], hidden: str) -> None:
     """Names and values alike, by what stands before them or by an operator's anchored pattern."""
     patterns = (OperatorPattern("employee", "^E-[0-9]{6}$"),)
-    redactor = MetricRedactor(
-        Redactor(RedactSettings(master_key=DEMO_MASTER_KEY, operator_patterns=patterns))
-    )
+    redactor = MetricRedactor(Redactor(RedactSettings(key=DemoKey(), operator_patterns=patterns)))
     found = redactor.series(metric_series(labels))
     assert hidden not in found.labels
     assert all(isinstance(value, str) for value in json.loads(found.labels).values())

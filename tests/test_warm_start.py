@@ -24,11 +24,10 @@ from pipeline.duckdb_store import DuckDBStore
 from pipeline.main import run
 from pipeline.rows import log_pattern_rows, service_window_row
 from transforms.detect.history import TrackHistory
-from transforms.elements import BaselineSnapshot, PatternStats, RequestStats, WindowSummary
+from transforms.elements import MINUTE_US, BaselineSnapshot, PatternStats, RequestStats, WindowSummary
 from transforms.sketches import latency_bin
 
 START_US = 1_767_225_600_000_000
-MINUTE_US = 60_000_000
 BORDER = "2026-01-12T14:30:00"
 
 

@@ -17,7 +17,6 @@ from aiops.alerts.acting import (
     answer_of,
     apply_to_store,
     find_alert,
-    now_us,
     read_views,
     report_errors,
 )
@@ -27,9 +26,10 @@ from aiops.show_output import DEFAULT_STORE, AsJson, Dataset, Tenant, print_json
 from aiops.text import one_line
 from transforms.alert.view import AlertView
 from transforms.alert_elements import AlertAction, AlertCommand, AlertEvent, Matcher, MatcherName
+from transforms.clock import wall_clock_us
 from transforms.elements import MICROSECONDS
 from transforms.redact.redactor import Redactor
-from transforms.redact.settings import DEMO_MASTER_KEY, RedactSettings
+from transforms.redact.settings import DemoKey, RedactSettings
 
 Id = Annotated[str, typer.Argument(help="Id of the alert, or a beginning of it that no other has.")]
 Topic = Annotated[
@@ -220,7 +220,7 @@ def _act(
     matchers: list[Matcher] | None = None,
 ) -> None:
     is_silence = view is not None and view.is_silence
-    clock_us = now_us()
+    clock_us = wall_clock_us()
     command = AlertCommand(
         command_id=uuid.uuid4().hex,
         tenant_id=tenant_id,
@@ -260,7 +260,7 @@ def _tell(events: list[AlertEvent], command: AlertCommand, *, as_json: bool) -> 
 
 def _redactor(key_file: str) -> Redactor:
     if not key_file:
-        return Redactor(RedactSettings(master_key=DEMO_MASTER_KEY))
+        return Redactor(RedactSettings(DemoKey()))
     from pipeline.settings import OptionsError, Settings
     from pipeline.stage_settings import redact_settings
 
@@ -318,4 +318,4 @@ def _end_of(span: str, until: str) -> int:
     found = _SPAN.fullmatch(span.strip().lower())
     if found is None:
         raise ActionError(f"--for {span!r}: write a span such as 30m, 2h or 7d")
-    return now_us() + int(found[1]) * _UNIT_SECONDS[found[2]] * MICROSECONDS
+    return wall_clock_us() + int(found[1]) * _UNIT_SECONDS[found[2]] * MICROSECONDS

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,11 +35,6 @@ def report_errors() -> Iterator[None]:
     except (ActionError, StoreError) as error:
         typer.echo(f"Error: {one_line(str(error))}", err=True)
         raise typer.Exit(1) from error
-
-
-def now_us() -> int:
-    """The wall clock in microseconds."""
-    return time.time_ns() // 1_000
 
 
 def find_alert(views: Iterable[AlertView], prefix: str, *, silences: bool = False) -> AlertView:

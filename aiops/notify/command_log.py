@@ -9,7 +9,7 @@ from aiops.alerts.acting import ActionError, apply_to_store
 from pipeline.duckdb_store import StoreError
 from transforms.alert_elements import AlertCommand
 from transforms.redact.redactor import Redactor
-from transforms.redact.settings import DEMO_MASTER_KEY, RedactSettings
+from transforms.redact.settings import DemoKey, RedactSettings
 
 _WAIT_SECONDS: Final = 30
 
@@ -30,7 +30,7 @@ class StoreCommandLog:
         self._path = path
 
     def write(self, commands: Sequence[AlertCommand], now_us: int) -> None:
-        redactor = Redactor(RedactSettings(master_key=DEMO_MASTER_KEY))  # the notes are our own words
+        redactor = Redactor(RedactSettings(DemoKey()))  # the notes are our own words
         try:
             for command in commands:
                 apply_to_store(self._path, command, redactor, now_us)

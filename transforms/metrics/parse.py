@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections import defaultdict
 from itertools import repeat
 from typing import Final
 
+from transforms.dead_letters import broken_dead_letter, make_dead_letter
 from transforms.elements import (
     MINUTE_NS,
+    MINUTE_US,
     NANOSECONDS,
-    UNKNOWN_TENANT,
+    BrokenPayload,
     Buckets,
     DeadLetter,
     LedgerEntry,
@@ -20,7 +21,6 @@ from transforms.elements import (
     MetricPoints,
     PayloadBatch,
     Statistic,
-    content_id,
 )
 from transforms.metrics.describe import SeriesNames, describe_series
 from transforms.metrics.distributions import read_buckets, read_count, read_integer
@@ -36,16 +36,14 @@ from transforms.metrics.raw import (
 )
 from transforms.metrics.settings import MetricSettings
 from transforms.rates import P95, bucket_quantile
-from transforms.timestamps import FUTURE_SECONDS, YEAR_2000_NS, TimestampParser
+from transforms.timestamps import FUTURE_NS, YEAR_2000_NS, TimestampParser
 
 STAGE: Final = "parse_metrics"
-MAX_DEAD_LETTER_BYTES: Final = 2048
 LARGEST_VALUE: Final = 1e100
 """Larger numbers are no measurements; sums of them would not be finite."""
 
 _MAX_SERIES_KEPT: Final = 16_384
 _MAX_SERIES_KEY: Final = 8_192
-_FUTURE_NS: Final = FUTURE_SECONDS * NANOSECONDS
 
 Reading = tuple[Statistic, float | None, int, Buckets | None]
 """statistic, value, weight, buckets: see MetricPoint"""
@@ -76,6 +74,9 @@ class MetricParser:
                     self._add_series(part, publish_ns, gathered)
                 else:
                     gathered.refuse(*part, 1)
+        for broken in batch.broken:
+            gathered.receive(broken.publish_time_ns or self._settings.received_at_ns)
+            gathered.refuse_broken(broken)
         return gathered.batch()
 
     def _add_series(self, part: SeriesPart, publish_ns: int, gathered: _Gathered) -> None:
@@ -92,7 +93,7 @@ class MetricParser:
         for where, reason in part.refused:
             refusals[reason].append(where)
         is_filtered = bool(self._settings.services) and names.service not in self._settings.services
-        latest_ns = (publish_ns or self._settings.now_ns) + _FUTURE_NS
+        latest_ns = (publish_ns or self._settings.now_ns) + FUTURE_NS
         late = filtered = 0
         for number, point in enumerate(raw.points):
             try:
@@ -179,29 +180,21 @@ class _Gathered:
 
     def refuse(self, raw: bytes, refused: RefusedMetric, count: int, tenant_id: str = "") -> None:
         """Count `count` points as received, and make a dead letter that stands for them."""
-        tenant_id = tenant_id or self.tenant_id or UNKNOWN_TENANT
-        self.count(tenant_id, count)
-        minute_us = self._minute * 60_000_000
-        digest = hashlib.blake2b(raw, digest_size=16).hexdigest()
-        beginning = raw[:MAX_DEAD_LETTER_BYTES].decode("utf-8", "replace").replace("\x00", "\ufffd")
-        cut = beginning.encode()[:MAX_DEAD_LETTER_BYTES].decode("utf-8", "ignore")
-        self._letters.append(
-            DeadLetter(
-                content_id(STAGE, refused.reason, tenant_id, minute_us, digest),
-                tenant_id,
-                STAGE,
-                refused.reason,
-                refused.detail,
-                cut,
-                len(raw),
-                minute_us,
-                count,
-            )
-        )
+        tenant_id = tenant_id or self.tenant_id
+        reason, detail, minute_us = refused.reason, refused.detail, self._minute * MINUTE_US
+        self._refuse(make_dead_letter(STAGE, reason, detail, raw, tenant_id, minute_us, count))
+
+    def refuse_broken(self, broken: BrokenPayload) -> None:
+        """The same for a message that could not be unpacked: one point."""
+        self._refuse(broken_dead_letter(STAGE, broken, self.tenant_id, self._minute * MINUTE_US))
+
+    def _refuse(self, letter: DeadLetter) -> None:
+        self.count(letter.tenant_id, letter.count)
+        self._letters.append(letter)
 
     def batch(self) -> MetricBatch:
         ledger = [
-            LedgerEntry(tenant_id, minute * 60_000_000, received, late, filtered, source="metrics")
+            LedgerEntry(tenant_id, minute * MINUTE_US, received, late, filtered, source="metrics")
             for (tenant_id, minute), (received, late, filtered) in sorted(self._counts.items())
         ]
         series = [points for _, by_statistic in self._by_names.values() for points in by_statistic.values()]

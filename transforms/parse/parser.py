@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import gc
-import hashlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import repeat
 from typing import Any, Final
 
+from transforms.dead_letters import broken_dead_letter, make_dead_letter
 from transforms.elements import (
     MINUTE_NS,
+    MINUTE_US,
     NANOSECONDS,
-    UNKNOWN_TENANT,
     DeadLetter,
     LedgerEntry,
     LogBatch,
     LogEntry,
     PayloadBatch,
-    content_id,
 )
 from transforms.parse.audit import apply_proto
 from transforms.parse.endpoints import EndpointMasker
@@ -32,13 +31,11 @@ from transforms.parse.settings import ParseSettings
 from transforms.parse.severities import read_severity
 from transforms.parse.sources import Labels, Source, describe_source
 from transforms.resources import clean_name
-from transforms.timestamps import FUTURE_SECONDS, YEAR_2000_NS, TimestampParser
+from transforms.timestamps import FUTURE_NS, YEAR_2000_NS, TimestampParser
 
 STAGE: Final = "parse"
-MAX_DEAD_LETTER_BYTES: Final = 2048
 _MAX_SOURCES_KEPT: Final = 8192
 _MAX_SOURCE_KEY: Final = 2048
-_FUTURE_NS: Final = FUTURE_SECONDS * NANOSECONDS
 
 
 class EntryParser:
@@ -53,13 +50,13 @@ class EntryParser:
         self._endpoints = EndpointMasker()
         self._sources: dict[tuple[bytes, Labels, str], Source] = {}
         self._lateness_ns = settings.lateness_seconds * NANOSECONDS
-        self._latest_ns = settings.now_ns + _FUTURE_NS
+        self._latest_ns = settings.now_ns + FUTURE_NS
         self._fields = FieldReader(settings.fields) if settings.fields else None
 
     def parse_batch(self, batch: PayloadBatch) -> LogBatch:
         """Entries, dead letters (still raw) and the ledger of a batch. Never raises for its content.
 
-        len(batch.payloads) = entries + late + filtered + dead letters.
+        len(batch.payloads) + len(batch.broken) = entries + late + filtered + dead letters.
         """
         tenant_id = batch.tenant_id
         settings = self._settings
@@ -72,9 +69,11 @@ class EntryParser:
                 try:
                     entry, is_late = self._parse_entry(payload, publish_ns, tenant_id)
                 except RefusedPayload as refused:
-                    letter = self._dead_letter(payload, refused, publish_ns, tenant_id)
+                    minute_us = self._receive_minute_us(publish_ns)
+                    letter = make_dead_letter(
+                        STAGE, refused.reason, refused.detail, payload, tenant_id, minute_us
+                    )
                     parsed.dead_letters.append(letter)
-                    counts.of(letter.tenant_id, letter.receive_minute // 60_000_000)[0] += 1
                     continue
                 if is_filtering and self._is_filtered(entry):
                     counts.add_away(entry, _FILTERED)
@@ -82,7 +81,11 @@ class EntryParser:
                     counts.add_away(entry, _LATE)
                 else:
                     keep(entry)
+        for broken in batch.broken:
+            minute_us = self._receive_minute_us(broken.publish_time_ns)
+            parsed.dead_letters.append(broken_dead_letter(STAGE, broken, tenant_id, minute_us))
         counts.add_analyzed(parsed.entries)
+        counts.add_refused(parsed.dead_letters)
         parsed.ledger = counts.ledger()
         return parsed
 
@@ -173,11 +176,11 @@ class EntryParser:
     def _read_times(self, raw: RawEntry, publish_ns: int) -> tuple[int, int, bool, bool]:
         """Event time, receive time, whether the entry's own time was absurd, whether it is late."""
         event_ns, said_ns = self._read_timestamps(raw.timestamp, raw.receive_timestamp)
-        latest_ns = publish_ns + _FUTURE_NS if publish_ns else self._latest_ns
+        latest_ns = publish_ns + FUTURE_NS if publish_ns else self._latest_ns
         if said_ns is not None and YEAR_2000_NS <= said_ns <= latest_ns:
             if event_ns is not None and event_ns >= YEAR_2000_NS:
                 delay_ns = said_ns - event_ns
-                if delay_ns >= -_FUTURE_NS:
+                if delay_ns >= -FUTURE_NS:
                     return event_ns, said_ns, False, delay_ns > self._lateness_ns
             return self._settle_times(raw, event_ns, said_ns, from_entry=True)
         return self._settle_times(raw, event_ns, publish_ns, from_entry=False)
@@ -208,7 +211,7 @@ class EntryParser:
                     "bad_timestamp", "timestamp is not RFC 3339, and no receive time is known"
                 )
             return known_ns, receive_ns, bool(raw.timestamp), False
-        latest_ns = known_ns + _FUTURE_NS if known_ns else self._latest_ns
+        latest_ns = known_ns + FUTURE_NS if known_ns else self._latest_ns
         if YEAR_2000_NS <= event_ns <= latest_ns:
             is_late = bool(known_ns) and known_ns - event_ns > self._lateness_ns
             return event_ns, receive_ns, False, is_late
@@ -223,24 +226,8 @@ class EntryParser:
             value = value.get(name) if isinstance(value, Mapping) else None
         return clean_name(value) if isinstance(value, str) else ""
 
-    def _dead_letter(
-        self, payload: bytes, refused: RefusedPayload, publish_ns: int, tenant_id: str
-    ) -> DeadLetter:
-        minute_us = (publish_ns or self._settings.received_at_ns) // MINUTE_NS * 60_000_000
-        tenant_id = tenant_id or UNKNOWN_TENANT
-        digest = hashlib.blake2b(payload, digest_size=16).hexdigest()
-        beginning = payload[:MAX_DEAD_LETTER_BYTES].decode("utf-8", "replace").replace("\x00", "\ufffd")
-        cut = beginning.encode()[:MAX_DEAD_LETTER_BYTES].decode("utf-8", "ignore")
-        return DeadLetter(
-            content_id(STAGE, refused.reason, tenant_id, minute_us, digest),
-            tenant_id,
-            STAGE,
-            refused.reason,
-            refused.detail,
-            cut,
-            len(payload),
-            minute_us,
-        )
+    def _receive_minute_us(self, publish_ns: int) -> int:
+        return (publish_ns or self._settings.received_at_ns) // MINUTE_NS * MINUTE_US
 
 
 _RECEIVED, _LATE, _FILTERED = range(3)
@@ -268,9 +255,13 @@ class _Counts:
         for (tenant_id, minute), received in Counter(zip(tenants, minutes, strict=True)).items():
             self.of(tenant_id, minute)[_RECEIVED] += received
 
+    def add_refused(self, letters: list[DeadLetter]) -> None:
+        for letter in letters:
+            self.of(letter.tenant_id, letter.receive_minute // MINUTE_US)[_RECEIVED] += 1
+
     def ledger(self) -> list[LedgerEntry]:
         return [
-            LedgerEntry(tenant_id, minute * 60_000_000, received, late, filtered)
+            LedgerEntry(tenant_id, minute * MINUTE_US, received, late, filtered)
             for (tenant_id, minute), (received, late, filtered) in sorted(self._counts.items())
         ]
 

@@ -7,7 +7,7 @@ import hmac
 from typing import Final
 
 from transforms.redact.families import compile_bytes
-from transforms.redact.settings import RedactSettings
+from transforms.redact.settings import RedactSettings, check_master_key
 
 _SALT: Final = b"aiops redaction"
 _MEMO_ENTRIES: Final = 50_000
@@ -29,10 +29,13 @@ def hkdf_sha256(key: bytes, *, salt: bytes, info: bytes) -> bytes:
 
 
 class PlaceholderMint:
-    """Makes `<kind:v1:0123abcd45>`: equal for equal values within a tenant, unrelated across tenants."""
+    """Makes `<kind:v1:0123abcd45>`: equal for equal values within a tenant, unrelated across tenants.
+
+    Raises what reading the key raises, and ValueError where it is too short.
+    """
 
     def __init__(self, settings: RedactSettings) -> None:
-        self._master_key = settings.master_key
+        self._master_key = check_master_key(settings.key.read())
         self._version = settings.key_version
         self._tenant_keys: dict[str, bytes] = {}
         self._memo: dict[tuple[str, str, bytes], bytes] = {}

@@ -70,7 +70,10 @@ _LONGEST_CUT: Final = 512
 
 
 class Redactor:
-    """Replaces secrets and personal data by keyed placeholders. Not safe for use by several threads."""
+    """Replaces secrets and personal data by keyed placeholders. Not safe for use by several threads.
+
+    It reads the master key: made where it is used, and never pickled.
+    """
 
     def __init__(self, settings: RedactSettings) -> None:
         self._mint = PlaceholderMint(settings)

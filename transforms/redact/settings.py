@@ -1,9 +1,9 @@
-"""Settings of redaction: the key, its version and the operator's own patterns."""
+"""Settings of redaction: where the key is, its version and the operator's own patterns."""
 
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 import re2
@@ -12,6 +12,7 @@ DEMO_MASTER_KEY: Final = b"demo key: public, protects nobody"
 """Key of demos and tests. It is public, so its placeholders can be undone by guessing values."""
 
 MINIMUM_KEY_BYTES: Final = 16
+MAXIMUM_KEY_VERSION: Final = 999_999
 MAXIMUM_OPERATOR_PATTERNS: Final = 100
 _LARGEST_PROGRAM: Final = 50_000  # RE2 instructions of all patterns together; more slows every line
 _KIND: Final = re.compile(r"[a-z][a-z_]{0,31}")
@@ -59,25 +60,49 @@ class OperatorPattern(msgspec.Struct, frozen=True):
         return compiled
 
 
+class KeySource(Protocol):
+    """Where the master key is. Settings travel with the graph and the key must not: so it is picklable, and
+    read where it is used.
+    """
+
+    def read(self) -> bytes:
+        """The master key. What it raises says how to mend it."""
+        ...
+
+
+class DemoKey(msgspec.Struct, frozen=True):
+    """The public key."""
+
+    def read(self) -> bytes:
+        return DEMO_MASTER_KEY
+
+
+def check_master_key(key: bytes) -> bytes:
+    """`key`. Raises ValueError where it is too short to protect anything."""
+    if len(key) < MINIMUM_KEY_BYTES:
+        raise ValueError(
+            f"the redaction key has {len(key)} bytes; use at least {MINIMUM_KEY_BYTES},"
+            " for example from: openssl rand -hex 32"
+        )
+    return key
+
+
 class RedactSettings(msgspec.Struct, frozen=True):
     """What redaction needs to know. Checked on construction; raises ValueError.
 
-    The master key never shows in `repr`. `key_version` stands in every placeholder, so that a
-    rotation is visible. `operator_patterns` are looked for beside the built-in kinds.
+    `key` says where the master key is and is not read here. `key_version` stands in every placeholder, so
+    that a rotation is visible. `operator_patterns` are looked for beside the built-in kinds.
     """
 
-    master_key: bytes
+    key: KeySource
     key_version: int = 1
     operator_patterns: tuple[OperatorPattern, ...] = ()
 
     def __post_init__(self) -> None:
-        if len(self.master_key) < MINIMUM_KEY_BYTES:
+        if not 1 <= self.key_version <= MAXIMUM_KEY_VERSION:
             raise ValueError(
-                f"the redaction key has {len(self.master_key)} bytes; use at least {MINIMUM_KEY_BYTES},"
-                " for example from: openssl rand 32"
+                f"key_version is {self.key_version}; use a number from 1 to {MAXIMUM_KEY_VERSION}"
             )
-        if not 1 <= self.key_version <= 999_999:
-            raise ValueError(f"key_version is {self.key_version}; use a number from 1 to 999999")
         if len(self.operator_patterns) > MAXIMUM_OPERATOR_PATTERNS:
             raise ValueError(
                 f"{len(self.operator_patterns)} operator patterns; use at most {MAXIMUM_OPERATOR_PATTERNS}:"
@@ -87,22 +112,3 @@ class RedactSettings(msgspec.Struct, frozen=True):
             raise ValueError(
                 "the operator patterns are too large together; use smaller repetitions and classes"
             )
-
-    @property
-    def is_demo_key(self) -> bool:
-        """Whether the key is the public one of the demo: a job on real data must not run with it."""
-        return self.master_key == DEMO_MASTER_KEY
-
-    def __repr__(self) -> str:
-        return (
-            f"RedactSettings(master_key=<{len(self.master_key)} bytes>, key_version={self.key_version},"
-            f" operator_patterns={self.operator_patterns!r})"
-        )
-
-    def __rich_repr__(self) -> list[tuple[str, object]]:
-        # msgspec's own would show the key to rich and to pytest
-        return [
-            ("master_key", f"<{len(self.master_key)} bytes>"),
-            ("key_version", self.key_version),
-            ("operator_patterns", self.operator_patterns),
-        ]
