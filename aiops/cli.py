@@ -12,7 +12,9 @@ from aiops import show
 from aiops.alerts.command import app as alerts_app
 from aiops.baselines import app as baselines_app
 from aiops.catalog import app as catalog_app
+from aiops.doctor.command import doctor
 from aiops.explain import explain
+from aiops.fetch import fetch
 from aiops.launch import app as launch_app
 from aiops.notify.command import app as notify_app
 from aiops.quality import quality
@@ -20,6 +22,7 @@ from aiops.replay import app as replay_app
 from aiops.report.command import report
 from aiops.rules import app as rules_app
 from aiops.show_baselines import baselines as show_baselines
+from aiops.show_hypotheses import hypotheses
 from aiops.show_incidents import incident, incidents
 from aiops.show_topology import topology
 from aiops.simulate.command import simulate
@@ -44,7 +47,7 @@ def run(context: typer.Context) -> None:
 
 
 show.app.command("baselines")(show_baselines)
-for shown in (incidents, incident, topology):
+for shown in (incidents, incident, topology, hypotheses):
     show.app.command()(shown)
 app.add_typer(show.app, name="show", help="Show what a store holds.")
 app.add_typer(alerts_app, name="alerts", help="Look at alerts, and act on them.")
@@ -55,8 +58,14 @@ app.add_typer(baselines_app, name="baselines", help="Check a file on learned det
 app.add_typer(catalog_app, name="catalog", help="Check a service catalog.")
 app.add_typer(notify_app, name="notify")
 app.command("warm-start")(warm_start)
+app.command("fetch")(fetch)
 app.add_typer(launch_app, name="launch")
 app.add_typer(replay_app, name="replay")
+app.command(
+    "doctor",
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+    epilog="All options of `aiops run` are taken too: give those that the job has.",
+)(doctor)
 app.command("simulate")(simulate)
 app.command("explain")(explain)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, Final
@@ -19,6 +18,7 @@ from transforms.analyze.analyst import Analyst
 from transforms.analyze.memory import TenantMemory
 from transforms.analyze.narrative import NarrativePrompt, add_template, build_narrative_prompt
 from transforms.analyze.settings import DEFAULT_MODEL, AnalyzeSettings
+from transforms.clock import wall_clock_us
 from transforms.elements import MICROSECONDS
 from transforms.gemini_elements import GeminiCall
 from transforms.incident_elements import Incident
@@ -63,7 +63,7 @@ def explain(
     )
     client = GeminiSettings(model, project, location, base_url).connect()
     answer = _Listening(client)
-    now_us = time.time_ns() // 1000
+    now_us = wall_clock_us()
     analyzed = list(Analyst(settings, answer).narrate(TenantMemory(), _severe(found), now_us))
     call = next(one.call for one in analyzed if one.call is not None)
     told = next((one.incident for one in analyzed if one.incident is not None), None)

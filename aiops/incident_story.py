@@ -201,6 +201,9 @@ def _print_deploys(console: Console, incident: Row) -> None:
                 (f"  {when}", "dim"),
             ),
         )
+    more = (incident["deploy_count"] or 0) - len(incident["deploys"])  # no count in rows of older jobs
+    if more > 0:
+        _item(console, Text(f"{more:,} more are counted, not listed: aiops show deploys has them.", "dim"))
 
 
 def _print_traces(console: Console, incident: Row) -> None:

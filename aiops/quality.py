@@ -14,10 +14,11 @@ from rich.text import Text
 
 from aiops.alerts.acting import read_views, report_errors
 from aiops.cells import make_table, text_cell
-from aiops.query import Filters, open_store, parse_since
+from aiops.query import Filters, open_tables, parse_since
 from aiops.show_output import (
     DEFAULT_STORE,
     AsJson,
+    Dataset,
     Service,
     Since,
     Store,
@@ -26,7 +27,7 @@ from aiops.show_output import (
     print_json,
 )
 from transforms.alert.view import AlertView
-from transforms.elements import MICROSECONDS
+from transforms.elements import CANARY_SERVICE, MICROSECONDS
 
 Group = Literal["all", "rule", "detector", "service"]
 Z_95: Final = 1.959964
@@ -83,11 +84,12 @@ def wilson_interval(successes: int, trials: int, z: float = Z_95) -> Interval:
 def judge_alerts(views: Iterable[AlertView]) -> list[Quality]:
     """Quality of all alerts, of each rule, detector and service, those with most verdicts first.
 
-    An alert counts for every rule and detector that found something of it. Silences are no alerts.
+    An alert counts for every rule and detector that found something of it. Silences are no alerts, and
+    canaries are none that people judge.
     """
     counts: dict[tuple[Group, str], list[int]] = {}
     for view in views:
-        if view.is_silence:
+        if view.is_silence or view.service == CANARY_SERVICE:
             continue
         place = _place_of(view)
         for key in _keys_of(view):
@@ -140,6 +142,7 @@ def _quality(group: Group, name: str, useful: int, false: int, undecided: int, u
 def quality(
     *,
     store: Store = DEFAULT_STORE,
+    dataset: Dataset = "",
     tenant: Tenant = None,
     service: Service = None,
     since: Since = None,
@@ -149,7 +152,7 @@ def quality(
     as_json: AsJson = False,
 ) -> None:
     """Show how often rules, detectors and services were right, by the verdicts of people."""
-    with open_store(store) as opened, report_errors():
+    with open_tables(store, dataset) as opened, report_errors():
         views = [view for view in read_views(opened, tenant).values() if service in (None, view.service)]
     if since is not None and views:
         newest = datetime.fromtimestamp(max(view.updated_at for view in views) / MICROSECONDS, UTC)

@@ -11,7 +11,9 @@ from typing import Final
 
 import typer
 
-from pipeline.duckdb_store import DuckDBStore, Row, StoreError
+from pipeline.duckdb_store import DuckDBStore, Row, StoreBusyError, StoreError
+from pipeline.store_copy import open_copy_of
+from pipeline.table_reader import TableReader
 from transforms.elements import ANOMALY_SEVERITIES, SEVERITY_NUMBERS
 
 LEDGER_COUNTS: Final = ("received", "analyzed", "late", "duplicate", "filtered", "dead_lettered")
@@ -53,11 +55,46 @@ class Found:
 
 @contextmanager
 def open_store(path: str) -> Iterator[DuckDBStore]:
-    """The store at `path` for reading; what is wrong with it is printed and ends the command with code 1."""
+    """The store at `path` for reading; what is wrong with it is printed and ends the command with code 1.
+
+    Where a job writes it, a copy as of now, and a word about that.
+    """
     try:
-        with DuckDBStore(path, read_only=True) as store:
+        with _opened(path) as store:
             yield store
     except StoreError as error:
+        typer.echo(f"Error: {error}", err=True)
+        raise typer.Exit(1) from error
+
+
+@contextmanager
+def _opened(path: str) -> Iterator[DuckDBStore]:
+    try:
+        store = DuckDBStore(path, read_only=True)
+    except StoreBusyError as busy:
+        with open_copy_of(busy) as copy:
+            now = datetime.now(UTC)
+            typer.echo(f"A job is writing {path}: this is how it was at {now:%H:%M:%S} UTC.", err=True)
+            yield copy
+        return
+    with store:
+        yield store
+
+
+@contextmanager
+def open_tables(store: str, dataset: str) -> Iterator[TableReader]:
+    """The BigQuery dataset, where one is named, or else the store; what is wrong ends the command as well."""
+    if not dataset:
+        with open_store(store) as opened:
+            yield opened
+        return
+    from pipeline.bigquery_client import BigQueryError
+    from pipeline.bigquery_reader import BigQueryReader
+
+    try:
+        with BigQueryReader(dataset) as reader:
+            yield reader
+    except BigQueryError as error:
         typer.echo(f"Error: {error}", err=True)
         raise typer.Exit(1) from error
 

@@ -13,12 +13,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from aiops.query import open_store
 from aiops.stored_windows import APPROXIMATED, read_summaries
 from transforms.detect.history import TrackHistory
 from transforms.detect.rule_loading import BUILTIN_FILE, RulesError, builtin_rules, load_rules
 from transforms.detect.rule_model import Rule, RuleBook, RuleChanges, SeverityStep
 from transforms.detect.rules import evaluate_rules
-from transforms.elements import SEVERITY_NAMES, Anomaly
+from transforms.elements import MICROSECONDS, SEVERITY_NAMES, Anomaly
 
 app = typer.Typer(help="Explain a rules file, and try rules on what is stored.", no_args_is_help=True)
 
@@ -69,7 +70,9 @@ def try_rules(
             names = ", ".join(known.name for known in book.rules)
             raise typer.BadParameter(f'there is no rule "{rule}"; there are {names}', param_hint="--rule")
         book = structs.replace(book, rules=chosen, version=f"{book.version}-{rule}")
-    windows, found = _replay(_open_store(store), book, tenant, service, _since_us(since))
+    since_us = _since_us(since)
+    with open_store(str(store)) as opened:
+        windows, found = _replay(opened, book, tenant, service, since_us)
     _show(found, windows)
 
 
@@ -162,21 +165,6 @@ def _whom(tenant_id: str, service: str) -> str:
 # ------------------------------------------------------------------------------ over a store
 
 
-def _open_store(path: Path) -> Any:
-    import duckdb
-
-    if not path.is_file():
-        raise typer.BadParameter(
-            f"{path} is not there; `aiops run --store {path}` makes it", param_hint="--store"
-        )
-    try:
-        return duckdb.connect(str(path), read_only=True)
-    except duckdb.Error:
-        raise typer.BadParameter(
-            f"{path} cannot be opened: it is no DuckDB file, or a job is writing to it", param_hint="--store"
-        ) from None
-
-
 def _since_us(since: str) -> int:
     if not since:
         return -(1 << 62)
@@ -184,7 +172,7 @@ def _since_us(since: str) -> int:
         moment = datetime.fromisoformat(since)
     except ValueError:
         raise typer.BadParameter("give a time as 2026-01-31T09:00:00Z", param_hint="--since") from None
-    return round((moment if moment.tzinfo else moment.astimezone()).timestamp() * 1_000_000)
+    return round((moment if moment.tzinfo else moment.astimezone()).timestamp() * MICROSECONDS)
 
 
 def _replay(
@@ -229,4 +217,4 @@ def _show(found: list[Anomaly], windows: int) -> None:
 
 
 def _time_text(us: int) -> str:
-    return datetime.fromtimestamp(us / 1_000_000, UTC).strftime("%Y-%m-%d %H:%M")
+    return datetime.fromtimestamp(us / MICROSECONDS, UTC).strftime("%Y-%m-%d %H:%M")

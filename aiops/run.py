@@ -31,14 +31,16 @@ from pipeline.settings import OptionsError, Settings
 from pipeline.snapshot_files import SnapshotFileError
 from pipeline.sources import READ_PROGRESS, STDIN, InputError
 from pipeline.store import StoreError
+from transforms.clock import wall_clock_us
 from transforms.detect.baselines.book_loading import BookError
 from transforms.detect.rule_loading import RulesError
+from transforms.job_log import JsonLines
 
-_EXPECTED: Final = (
+EXPECTED: Final = (
     *(OptionsError, InputError, StoreError, RulesError, BookError, BigQueryError, FailedRowsError),
     *(FileUnreadableError, SnapshotFileError, CatalogError, AlertFileError, PricesError),
 )
-_STOPPED: Final[dict[int, int]] = {signal.SIGINT: 130, signal.SIGTERM: 143}
+STOPPED: Final[dict[int, int]] = {signal.SIGINT: 130, signal.SIGTERM: 143}
 
 
 class _Stop:
@@ -53,13 +55,15 @@ def run_command(arguments: list[str], console: Console) -> int:
         make_parser("aiops run").print_help()
         return 0 if arguments else 2
     try:
-        with _beam_quiet():
+        with _logs_shown() as handler:
             settings, options = parse_options(arguments)
+            if settings.log_format == "json":
+                handler.setFormatter(JsonLines())
             _say_what_starts(settings, console)
-            started_us = time.time_ns() // 1_000
+            started_us = wall_clock_us()
             READ_PROGRESS.damaged.clear()
             ROW_COUNTS.clear()
-            with _signals_raised() as stop:
+            with signals_raised() as stop:
                 try:
                     with reading_progress(console):
                         run_job(settings, options)
@@ -68,9 +72,9 @@ def run_command(arguments: list[str], console: Console) -> int:
                     if stop.signal_number is None:
                         raise
                     _say_how_to_go_on(settings, console)
-                    return _STOPPED[stop.signal_number]
+                    return STOPPED[stop.signal_number]
         return print_summary(settings, started_us, console)
-    except _EXPECTED as error:
+    except EXPECTED as error:
         console.print(_error(str(error)), soft_wrap=True)
         return 2
 
@@ -103,7 +107,7 @@ def _error(message: str) -> Text:
 
 
 @contextmanager
-def _beam_quiet() -> Iterator[None]:
+def _logs_shown() -> Iterator[logging.Handler]:
     """Our own log lines on standard error, and of Beam's only what ends the process."""
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("aiops run: %(levelname)s: %(message)s"))
@@ -115,7 +119,7 @@ def _beam_quiet() -> Iterator[None]:
         loggers[name].addHandler(handler)
         loggers[name].propagate = False
     try:
-        yield
+        yield handler
     finally:
         for name, logger in loggers.items():
             logger.setLevel(before[name])
@@ -124,7 +128,7 @@ def _beam_quiet() -> Iterator[None]:
 
 
 @contextmanager
-def _signals_raised() -> Iterator[_Stop]:
+def signals_raised() -> Iterator[_Stop]:
     """Ctrl-C and SIGTERM raise KeyboardInterrupt and are remembered; only in the main thread."""
     stop = _Stop()
     if threading.current_thread() is not threading.main_thread():
@@ -135,7 +139,7 @@ def _signals_raised() -> Iterator[_Stop]:
         stop.signal_number = number
         raise KeyboardInterrupt
 
-    before = {number: signal.signal(number, interrupt) for number in _STOPPED}
+    before = {number: signal.signal(number, interrupt) for number in STOPPED}
     try:
         yield stop
     finally:

@@ -41,6 +41,7 @@ from aiops.show_output import (
     AsJson,
     Limit,
     Service,
+    Severity,
     Since,
     Store,
     Tenant,
@@ -53,7 +54,7 @@ from aiops.text import one_line
 
 app = typer.Typer(
     name="show",
-    help="Show incidents, anomalies, windows, patterns, topology, deploys, dead letters or the ledger.",
+    help="Show incidents, anomalies, windows, patterns, topology, deploys and more.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -65,9 +66,7 @@ def anomalies(
     store: Store = DEFAULT_STORE,
     tenant: Tenant = None,
     service: Service = None,
-    severity: Annotated[
-        str | None, typer.Option("--severity", help="At least this: low, medium, high or critical.")
-    ] = None,
+    severity: Severity = None,
     anomaly_type: Annotated[
         str | None, typer.Option("--type", help="Only this type, e.g. error_spike.")
     ] = None,

@@ -13,7 +13,6 @@ from aiops.cells import make_table, number_cell, place_cells, place_names, text_
 from aiops.query import Filters, find_baselines, open_store
 from aiops.show_output import (
     DEFAULT_STORE,
-    TABLE_ROWS,
     WIDE,
     AsJson,
     Limit,
@@ -23,6 +22,7 @@ from aiops.show_output import (
     Tenant,
     print_found,
     print_json,
+    row_limit,
 )
 from pipeline.duckdb_store import Row
 from transforms.detect.baselines.seasons import WEEK_HOURS
@@ -46,12 +46,7 @@ def baselines(
     as_json: AsJson = False,
 ) -> None:
     """Show what is learned of each service; with --service, --signal or --status of its signals."""
-    filters = Filters(
-        tenant=tenant,
-        service=service,
-        since=since,
-        limit=limit if limit is not None or as_json else TABLE_ROWS,
-    )
+    filters = Filters(tenant=tenant, service=service, since=since, limit=row_limit(limit, as_json=as_json))
     of_services = not (service or signal or status or as_json)
     with open_store(store) as opened:
         found = find_baselines(opened, filters, signal="" if of_services else signal, status=status)

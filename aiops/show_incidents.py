@@ -19,6 +19,7 @@ from aiops.show_output import (
     WIDE,
     AsJson,
     Limit,
+    Severity,
     Since,
     Store,
     Tenant,
@@ -39,9 +40,7 @@ def incidents(
     service: Annotated[
         str | None, typer.Option("--service", help="Only where this service is affected or the cause.")
     ] = None,
-    severity: Annotated[
-        str | None, typer.Option("--severity", help="At least this: low, medium, high or critical.")
-    ] = None,
+    severity: Severity = None,
     status: Annotated[
         Literal["open", "updated", "quiet", "closed"] | None,
         typer.Option("--status", help="Only this status."),

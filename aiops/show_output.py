@@ -16,8 +16,14 @@ from aiops.text import escape_json_text, one_line
 from pipeline.duckdb_store import Row
 
 Store = Annotated[str, typer.Option("--store", help="DuckDB file that `aiops run` filled.")]
+Dataset = Annotated[
+    str, typer.Option("--dataset", help="BigQuery dataset to look at instead of a store: PROJECT.DATASET.")
+]
 Tenant = Annotated[str | None, typer.Option("--tenant", help="Only this tenant.")]
 Service = Annotated[str | None, typer.Option("--service", help="Only this service.")]
+Severity = Annotated[
+    str | None, typer.Option("--severity", help="At least this: low, medium, high or critical.")
+]
 Since = Annotated[
     str | None, typer.Option("--since", help="30m, 2h or 7d before the newest data, or an RFC 3339 time.")
 ]

@@ -8,7 +8,14 @@ from collections.abc import Iterator
 from itertools import groupby
 from typing import Any, Final
 
-from transforms.elements import SEVERITY_NUMBERS, Example, PatternStats, RequestStats, WindowSummary
+from transforms.elements import (
+    MICROSECONDS,
+    SEVERITY_NUMBERS,
+    Example,
+    PatternStats,
+    RequestStats,
+    WindowSummary,
+)
 from transforms.sketches import distinct_add, latency_bin
 
 APPROXIMATED: Final = (
@@ -16,6 +23,19 @@ APPROXIMATED: Final = (
     "from the 95th alone; distinct users and addresses of several windows are taken to be the same ones, and "
     "roll-outs are not known. All else is exact."
 )
+
+LEARNED_COLUMNS: Final[dict[str, tuple[str, ...]]] = {
+    "service_windows": (
+        *("tenant_id", "service", "window_start", "window_end", "revision", "lines", "errors", "warnings"),
+        *("requests", "denials", "severities", "statuses", "latency_p50_ms", "latency_p95_ms"),
+        *("latency_p99_ms", "endpoints", "distinct_principals", "distinct_addresses", "written_at"),
+    ),
+    "log_patterns": (
+        *("tenant_id", "service", "window_start", "revision", "pattern_id", "pattern", "count", "errors"),
+        *("severity", "exception", "is_new", "written_at"),
+    ),
+}
+"""Table → the columns that summaries need to be learned from: examples, which are large, are for people."""
 
 _MOST_DISTINCT: Final = 5_000
 
@@ -91,7 +111,7 @@ def _summary_of(row: dict[str, Any]) -> WindowSummary:
         tenant_id=row["tenant_id"],
         service=row["service"],
         window_start_us=row["start_us"],
-        window_seconds=(row["end_us"] - row["start_us"]) // 1_000_000,
+        window_seconds=(row["end_us"] - row["start_us"]) // MICROSECONDS,
         lines=row["lines"],
         errors=row["errors"],
         warnings=row["warnings"],

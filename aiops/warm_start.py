@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
 from typing import Annotated, Final
@@ -16,21 +17,26 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from aiops.fetch import Copied, DryRun, MaxGib
 from aiops.query import newest_event, open_store, parse_since
-from aiops.stored_windows import read_summaries
+from aiops.show_output import Dataset
+from aiops.stored_windows import LEARNED_COLUMNS, read_summaries
 from pipeline.duckdb_store import DuckDBStore
+from pipeline.table_reader import MOST_GIB
 from transforms.detect.baseline_state import SnapshotError, decode_baselines
 from transforms.detect.baselines.book import NO_BOOK, BaselineBook
 from transforms.detect.baselines.book_loading import BookError
 from transforms.detect.history import TrackHistory
 from transforms.detect.snapshots import describe_service
-from transforms.elements import MICROSECONDS, BaselineSnapshot, RequestStats, WindowSummary
+from transforms.elements import DAY_US, MICROSECONDS, BaselineSnapshot, RequestStats, WindowSummary
 
 NOT_LEARNED: Final = (
     "Not in a store, so learned anew by the job: latency of single endpoints and numeric fields. Latency of "
     "services is taken from stored percentiles, users and addresses from their stored numbers; late lines "
     "are in. `--from-snapshots` is exact where the store has snapshots."
 )
+
+SNAPSHOT_COLUMNS: Final[dict[str, tuple[str, ...]]] = {"baselines": ()}  # all of them
 
 _SCOPE: Final = "($tenant = '' OR tenant_id = $tenant) AND ($service = '' OR service = $service)"
 
@@ -58,7 +64,9 @@ def warm_start(
     since: Annotated[
         str,
         typer.Option(
-            "--since", help="Learn from here on: 30m, 2h or 14d before the newest data, or an RFC 3339 time."
+            "--since",
+            help="Learn from here on: 30m, 2h or 14d before the newest data of a store, or before now of a "
+            "dataset; or an RFC 3339 time.",
         ),
     ] = "14d",
     baselines: Annotated[
@@ -68,11 +76,22 @@ def warm_start(
         bool,
         typer.Option("--from-snapshots", help="Take the newest snapshots as a job wrote them: exact."),
     ] = False,
+    dataset: Dataset = "",
+    max_gib: MaxGib = MOST_GIB,
+    dry_run: DryRun = False,
 ) -> None:
-    """Learn from what a store holds, for `aiops run --warm_start FILE` to begin with."""
+    """Learn from what a store or a dataset holds, for `aiops run --warm_start FILE` to begin with."""
     learned, book = _Learned(), _read_book(baselines)
-    with open_store(store) as opened:
-        since_us = round(parse_since(since, newest_event(opened)).timestamp() * MICROSECONDS)
+    with ExitStack() as stack:
+        if dataset:
+            since_time = parse_since(since, datetime.now(UTC))
+            wanted = SNAPSHOT_COLUMNS if from_snapshots else LEARNED_COLUMNS
+            copied = Copied(dataset, wanted, since_time, tenant, service)
+            opened = stack.enter_context(copied.opened(max_gib=max_gib, dry_run=dry_run))
+        else:
+            opened = stack.enter_context(open_store(store))
+            since_time = parse_since(since, newest_event(opened))
+        since_us = round(since_time.timestamp() * MICROSECONDS)
         scope = {"tenant": tenant, "service": service, "since": since_us}
         found = _stored(opened, scope, learned) if from_snapshots else _learn(opened, scope, learned, book)
         try:
@@ -124,7 +143,7 @@ def _tell(learned: _Learned, out: Path, *, from_snapshots: bool) -> None:
         raise typer.Exit(1)
     signals = learned.signals
     ready = signals.total() - signals["learning"]
-    days = (learned.newest_us - learned.first_us) / (86_400 * MICROSECONDS)
+    days = (learned.newest_us - learned.first_us) / DAY_US
     console.print(
         f"{learned.services:,} services, {days:.1f} days, {ready:,} signals ready, "
         f"{signals['learning']:,} learning.",

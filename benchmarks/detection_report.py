@@ -11,7 +11,7 @@ from typing import Any, Final
 from aiops.simulate.matching import FaultResult
 from aiops.simulate.rhythm import DAY
 from benchmarks.simulated import SEVERE, Measured
-from transforms.elements import ANOMALY_SEVERITIES
+from transforms.elements import ANOMALY_SEVERITIES, MICROSECONDS
 
 WINDOW_SECONDS: Final = 60
 WORST: Final = 25
@@ -109,7 +109,7 @@ def _rate(count: int, weeks: float) -> float | None:
 
 
 def _day(run: Measured, anomaly: Mapping[str, Any]) -> str:
-    return f"day {(anomaly['window_start'] // 1_000_000 - run.config.start_second) // DAY + 1}"
+    return f"day {(anomaly['window_start'] // MICROSECONDS - run.config.start_second) // DAY + 1}"
 
 
 def _kind(anomaly: Mapping[str, Any]) -> tuple[str, str, str, str]:
@@ -131,7 +131,7 @@ def _named(run: Measured, anomaly: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "seed": run.config.seed,
         "nights": nights_of(run),
-        "minute": (anomaly["window_start"] // 1_000_000 - run.config.start_second) // 60,
+        "minute": (anomaly["window_start"] // MICROSECONDS - run.config.start_second) // 60,
         **{
             name: anomaly[name]
             for name in (

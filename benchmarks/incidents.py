@@ -19,6 +19,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final, NamedTuple
 
+from transforms.elements import MICROSECONDS
+
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from aiops.simulate.config import SimulationConfig
@@ -95,7 +97,7 @@ def tell(fault: Fault, incidents: Iterable[dict[str, Any]]) -> Told:
         incident
         for incident in incidents
         if incident["tenant_id"] == fault.tenant_id
-        and fault.start_us <= incident["opened_us"] <= fault.end_us + GRACE_SECONDS * 1_000_000
+        and fault.start_us <= incident["opened_us"] <= fault.end_us + GRACE_SECONDS * MICROSECONDS
         and not services.isdisjoint(incident["affected_services"])
     ]
     if not mine:
@@ -103,7 +105,7 @@ def tell(fault: Fault, incidents: Iterable[dict[str, Any]]) -> Told:
     causes = list(dict.fromkeys(mine[0]["causes"]))
     names = {name for name in causes if fault.root_cause in {PROJECT, name}}
     rank = min((causes.index(name) + 1 for name in names), default=None)
-    return Told(fault, len(mine), rank, (mine[0]["opened_us"] - fault.start_us) / 1_000_000)
+    return Told(fault, len(mine), rank, (mine[0]["opened_us"] - fault.start_us) / MICROSECONDS)
 
 
 def summarize(told: Sequence[Told], incidents: int) -> dict[str, Any]:

@@ -29,12 +29,11 @@ import msgspec
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from transforms.detect.baselines.book import NO_BOOK
-from transforms.detect.baselines.interface import DAY_US, HOUR_US, Observation
+from transforms.detect.baselines.interface import Observation
 from transforms.detect.baselines.learned import LearnedDetector, LearnedSettings, decode_detector
 from transforms.detect.watch import ServiceBaselines, watch_window
-from transforms.elements import PatternStats, RequestStats, WindowSummary
+from transforms.elements import DAY_US, MINUTE_US, PatternStats, RequestStats, WindowSummary
 
-MINUTE_US: Final = HOUR_US // 60
 TAUGHT_DAYS: Final = 14
 KINDS: Final = 8
 MEASURED: Final = 30_000

@@ -14,7 +14,8 @@ import msgspec
 from pipeline.alert_messages import MessageError, problem_path
 from pipeline.messages import Message
 from transforms.alert_elements import SYSTEM_ACTOR, AlertCommand, Matcher
-from transforms.elements import MICROSECONDS, DeadLetter, content_id
+from transforms.dead_letters import make_dead_letter
+from transforms.elements import MICROSECONDS, MINUTE_US, DeadLetter
 from transforms.redact.redactor import Redactor
 
 STAGE: Final = "parse_commands"
@@ -26,8 +27,6 @@ MAX_NAME: Final = 200
 MAX_NOTE: Final = 2_000
 MAX_MATCHERS: Final = 20
 MAX_MATCHER_VALUE: Final = 1_000
-_MAX_PAYLOAD: Final = 4_000
-_MINUTE_US: Final = 60 * MICROSECONDS
 _EARLIEST_US: Final = 946_684_800 * MICROSECONDS  # 2000
 _LATEST_US: Final = 7_258_118_400 * MICROSECONDS  # 2200
 _NOTIFIER_ACTIONS: Final = frozenset({"escalate", "repeat"})
@@ -103,19 +102,8 @@ def refused_command(
     data: bytes, tenant_id: str, error: MessageError, published_us: int, redactor: Redactor
 ) -> DeadLetter:
     """The redacted dead letter of a message that is no command. It is no line of the ledger."""
-    minute_us = published_us // _MINUTE_US * _MINUTE_US
-    beginning = data[:_MAX_PAYLOAD].decode("utf-8", "replace").replace("\x00", "\ufffd")
-    digest = content_id(data.hex())
-    letter = DeadLetter(
-        dead_letter_id=content_id(STAGE, error.reason, tenant_id, minute_us, digest),
-        tenant_id=tenant_id,
-        stage=STAGE,
-        reason=error.reason,
-        detail=error.detail,
-        payload=beginning,
-        payload_bytes=len(data),
-        receive_minute=minute_us,
-    )
+    minute_us = published_us // MINUTE_US * MINUTE_US
+    letter = make_dead_letter(STAGE, error.reason, error.detail, data, tenant_id, minute_us)
     return redactor.dead_letter(letter)
 
 

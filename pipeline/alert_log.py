@@ -1,4 +1,4 @@
-"""The log of alert events as it is stored: rows of the local store, and lines of JSON. No Beam here."""
+"""The log of alert events as it is stored: rows of the tables, and lines of JSON. No Beam here."""
 
 from __future__ import annotations
 
@@ -7,47 +7,45 @@ from typing import BinaryIO, Final
 
 import msgspec
 
-from pipeline.duckdb_store import DuckDBStore, Row
-from pipeline.tables import struct_columns
+from pipeline.table_reader import TableReader, struct_of_row, struct_select
 from transforms.alert_elements import AlertEvent
+from transforms.elements import MICROSECONDS
 
 PAST_DAYS: Final = 30
 """Alerts that are over, and whose last event is older than the newest by more, are not looked at again."""
 
-_COLUMNS: Final = ", ".join(
-    f'CAST(epoch_us("{column.name}") AS BIGINT) AS "{column.name}"'
-    if column.kind == "TIMESTAMP"
-    else f'"{column.name}"'
-    for column in struct_columns(AlertEvent)
+_EVER_US: Final = 1 << 62
+
+# Whole lives: an alert that is not over has all its events, however old they are.
+EVENTS: Final = f"""
+SELECT {struct_select(AlertEvent, "events")}
+FROM ${{dataset}}.current_alert_events AS events
+WHERE (@tenant = '' OR events.tenant_id = @tenant) AND events.alert_id IN (
+  SELECT lives.alert_id
+  FROM (
+    SELECT alert_id, status, UNIX_MICROS(occurred_at) AS occurred_us,
+           ROW_NUMBER() OVER (PARTITION BY alert_id ORDER BY sequence DESC) AS newest_first
+    FROM ${{dataset}}.current_alert_events
+  ) AS lives
+  GROUP BY lives.alert_id
+  HAVING MAX(CASE WHEN lives.newest_first = 1 THEN lives.status END) IN ('open', 'acknowledged')
+    OR MAX(lives.occurred_us)
+       >= (SELECT MAX(UNIX_MICROS(occurred_at)) - @past_us FROM ${{dataset}}.current_alert_events)
 )
+"""  # noqa: S608 - constants of this module; values are parameters
 
 
 def stored_events(
-    store: DuckDBStore, tenant_id: str | None = None, *, past_days: int | None = None
+    reader: TableReader, tenant_id: str | None = None, *, past_days: int | None = None
 ) -> list[AlertEvent]:
     """All events in the order of their life: by tenant, time, alert and sequence; each once.
 
     With `past_days` only those of alerts that are not over, or had an event in so many days before the
-    newest one. Raises StoreError.
+    newest one. Raises StoreError or BigQueryError.
     """
-    rows = store.query(
-        f"""
-        SELECT {_COLUMNS} FROM current_alert_events
-        WHERE ($tenant IS NULL OR tenant_id = $tenant)
-          AND ($days IS NULL OR alert_id IN (
-            SELECT alert_id FROM current_alert_events GROUP BY alert_id
-            HAVING arg_max(status, sequence) IN ('open', 'acknowledged')
-              OR max(occurred_at) >= (SELECT max(occurred_at) FROM current_alert_events) - to_days($days)))
-        """,  # noqa: S608 - constants of this module; values are parameters
-        {"tenant": tenant_id, "days": past_days},
-    )
-    return sort_events(map(_event_of, rows))
-
-
-def _event_of(row: Row) -> AlertEvent:
-    # A column that an older version did not know is null: the field's default stands for it.
-    known = {name: value for name, value in row.items() if value is not None}
-    return msgspec.convert(known | {"silenced_until": row["silenced_until"]}, AlertEvent)
+    past_us = _EVER_US if past_days is None else past_days * 86_400 * MICROSECONDS
+    rows = reader.read(EVENTS, {"tenant": tenant_id or "", "past_us": past_us})
+    return sort_events(struct_of_row(row, AlertEvent) for row in rows)
 
 
 def sort_events(events: Iterable[AlertEvent]) -> list[AlertEvent]:

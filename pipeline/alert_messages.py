@@ -1,26 +1,28 @@
 """Alert events as CloudEvents 1.0 in Pub/Sub messages, and back. No Beam here.
 
-Structured content mode: the body is the whole CloudEvent in JSON, the attribute `content-type` says so.
-The other attributes are for filters of subscriptions, and for those who read headers only. docs/events.md
-is the contract; docs/schemas/alert-event.v1.json describes `data`.
+docs/events.md is the contract; docs/schemas/alert-event.v1.json describes `data`.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Final
 from urllib.parse import quote
 
 import msgspec
 
-from pipeline.messages import MAX_MESSAGE_BYTES, TRUNCATED, Message, bound_attributes, shrink
+from pipeline.cloud_events import (
+    CONTENT_TYPE,
+    SPEC_VERSION,
+    CloudEvent,
+    cloud_event_message,
+    rfc3339,
+    sequence_text,
+)
+from pipeline.messages import MAX_MESSAGE_BYTES, TRUNCATED, Message, shrink
 from transforms.alert_elements import AlertEvent
-from transforms.elements import MICROSECONDS
 
-SPEC_VERSION: Final = "1.0"
-CONTENT_TYPE: Final = "application/cloudevents+json; charset=UTF-8"
 TYPE_PREFIX: Final = "internal.aiops.alert."
 """The top-level domain .internal is reserved for private use: the name is nobody else's."""
 
@@ -29,7 +31,6 @@ DATA_SCHEMA: Final = "urn:aiops:schema:alert-event:v1"
 _ENVELOPE_BYTES: Final = 16 << 10  # around the event: names of tenant and alert, times, constants
 _MAX_TYPES: Final = 20
 _TYPE_NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,63}")
-_SEQUENCE_DIGITS: Final = 10
 
 
 class MessageError(ValueError):
@@ -41,26 +42,10 @@ class MessageError(ValueError):
         self.detail = detail
 
 
-class CloudEvent(msgspec.Struct, frozen=True):
-    """The envelope, as CloudEvents 1.0 and its extension `sequence` define it."""
-
-    specversion: str
-    id: str
-    source: str
-    type: str
-    data: AlertEvent
-    subject: str = ""
-    time: str = ""
-    datacontenttype: str = "application/json"
-    dataschema: str = DATA_SCHEMA
-    sequence: str = ""
+_decoder = msgspec.json.Decoder(CloudEvent[AlertEvent])
 
 
-_encoder = msgspec.json.Encoder()
-_decoder = msgspec.json.Decoder(CloudEvent)
-
-
-def cloud_event(event: AlertEvent) -> CloudEvent:
+def cloud_event(event: AlertEvent) -> CloudEvent[AlertEvent]:
     """The envelope of `event`; equal events have equal envelopes."""
     tenant, alert = quote(event.tenant_id, safe=""), quote(event.alert_id, safe="")
     return CloudEvent(
@@ -72,6 +57,7 @@ def cloud_event(event: AlertEvent) -> CloudEvent:
         time=rfc3339(event.occurred_at),
         sequence=sequence_text(event.sequence),
         data=event,
+        dataschema=DATA_SCHEMA,
     )
 
 
@@ -80,15 +66,6 @@ def event_message(event: AlertEvent) -> Message:
     fitting = shrink(event, MAX_MESSAGE_BYTES - _ENVELOPE_BYTES)
     envelope = cloud_event(fitting)
     attributes = {
-        "content-type": CONTENT_TYPE,
-        "ce-specversion": envelope.specversion,
-        "ce-id": envelope.id,
-        "ce-source": envelope.source,
-        "ce-type": envelope.type,
-        "ce-subject": envelope.subject,
-        "ce-time": envelope.time,
-        "ce-dataschema": envelope.dataschema,
-        "ce-sequence": envelope.sequence,
         "tenant_id": event.tenant_id,
         "service": event.service,
         "severity": event.severity,
@@ -103,7 +80,7 @@ def event_message(event: AlertEvent) -> Message:
     attributes |= {f"anomaly_type_{name}": "true" for name in types}
     if fitting is not event:
         attributes[TRUNCATED] = "true"
-    return Message(_encoder.encode(envelope), bound_attributes(attributes))
+    return cloud_event_message(envelope, attributes)
 
 
 def parse_event_message(data: bytes, attributes: Mapping[str, str] | None = None) -> AlertEvent:
@@ -140,17 +117,3 @@ def problem_path(error: msgspec.ValidationError) -> str:
         return text.replace("Object missing required field", "without the field")
     _, separator, path = text.rpartition(" - at `")
     return f"at {path.rstrip('`')}" if separator else "no object"
-
-
-def sequence_text(sequence: int) -> str:
-    """`sequence` so that texts sort as numbers do, which the extension asks for."""
-    return f"{sequence:0{_SEQUENCE_DIGITS}d}"
-
-
-def rfc3339(micros: int) -> str:
-    """A time as CloudEvents write it, to the microsecond; empty where no calendar has it."""
-    try:
-        moment = datetime.fromtimestamp(micros // MICROSECONDS, UTC)
-    except (ValueError, OverflowError, OSError):
-        return ""
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{micros % MICROSECONDS:06d}Z"

@@ -17,14 +17,15 @@ from google.cloud import pubsub_v1
 
 from pipeline.alert_messages import event_message
 from transforms.alert_elements import AlertEvent
-from transforms.elements import MICROSECONDS, DeadLetter, content_id
+from transforms.elements import MINUTE_US, DeadLetter, content_id
+from transforms.job_log import Said
+from transforms.metering import count_dead_letters, observe_age
 
 STAGE: Final = "publish_alerts"
 TENANT: Final = "{tenant}"
 _TOPIC: Final = re.compile(r"projects/[^/]+/topics/(?!goog)[A-Za-z][-A-Za-z0-9_.~+%]{2,254}")
 _WAIT_SECONDS: Final = 60
 _PERMANENT: Final = (NotFound, PermissionDenied, InvalidArgument)
-_MINUTE_US: Final = 60 * MICROSECONDS
 _LOGGER = logging.getLogger(__name__)
 
 
@@ -46,6 +47,7 @@ class PublishAlertEvents(beam.PTransform):
 
 
 def _pubsub_message(event: AlertEvent) -> PubsubMessage:
+    observe_age("publish_delay_ms", event.occurred_at)
     return PubsubMessage(*event_message(event))
 
 
@@ -84,7 +86,9 @@ class _PublishPerTenant(beam.DoFn):
     def process(self, event: AlertEvent) -> Iterator[DeadLetter]:
         topic = tenant_topic(self._template, event.tenant_id)
         if not topic:
-            yield unpublished_event(event, "no_topic", "the tenant's name makes no name of a topic")
+            letter = unpublished_event(event, "no_topic", "the tenant's name makes no name of a topic")
+            count_dead_letters([letter])
+            yield letter
             return
         message = event_message(event)
         self._sent.append((event, topic, self._publisher.publish(topic, message.data, **message.attributes)))
@@ -94,20 +98,19 @@ class _PublishPerTenant(beam.DoFn):
         for event, topic, future in sent:
             try:
                 future.result(timeout=_WAIT_SECONDS)  # anything else that goes wrong repeats the bundle
+                observe_age("publish_delay_ms", event.occurred_at)
             except _PERMANENT as error:
                 reason = "no_topic" if isinstance(error, NotFound) else "refused"
                 self._log_once(topic, type(error).__name__)
                 letter = unpublished_event(event, reason, f"{topic}: {type(error).__name__}")
+                count_dead_letters([letter])
                 yield beam.transforms.window.GlobalWindows.windowed_value(letter)
 
     def _log_once(self, topic: str, cause: str) -> None:
         if topic not in self._refused:
             self._refused.add(topic)
-            _LOGGER.warning(
-                "%s: %s. Make the topic, and let the job publish to it; its events are in the store",
-                topic,
-                cause,
-            )
+            message = "A topic takes no alert events: make it, and let the job publish; they are in the store"
+            _LOGGER.warning(Said(message, topic=topic, error=cause))
 
     def teardown(self) -> None:
         self._publisher.stop()
@@ -123,5 +126,5 @@ def unpublished_event(event: AlertEvent, reason: str, detail: str) -> DeadLetter
         detail=detail,
         payload=f"alert {event.alert_id}, sequence {event.sequence}",
         payload_bytes=0,
-        receive_minute=event.occurred_at // _MINUTE_US * _MINUTE_US,
+        receive_minute=event.occurred_at // MINUTE_US * MINUTE_US,
     )

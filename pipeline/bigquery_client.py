@@ -47,7 +47,7 @@ def make_client(project: str) -> bigquery.Client:
         credentials, _ = google.auth.default(scopes=[_SCOPE])
         return bigquery.Client(project=project, credentials=credentials)
     except GoogleAuthError as error:
-        raise _no_credentials(error) from error
+        raise no_credentials(error) from error
 
 
 def check_dataset(dataset: str) -> None:
@@ -56,8 +56,6 @@ def check_dataset(dataset: str) -> None:
     A server that does not answer, or may not be asked that, is no mistake: rows are kept until it takes
     them. Raises BigQueryError.
     """
-    if not re.fullmatch(DATASET_PATTERN, dataset):
-        raise BigQueryError("--dataset: must be a project and a dataset, e.g. acme-prod.aiops")
     project, name = split_dataset(dataset)
     client = make_client(project)
     patience = bigquery.DEFAULT_RETRY.with_timeout(CHECK_SECONDS)
@@ -70,19 +68,22 @@ def check_dataset(dataset: str) -> None:
     except (GoogleAPIError, requests.RequestException, TransportError, ValueError) as error:
         _LOGGER.warning("The dataset %s could not be looked up (%s)", dataset, type(error).__name__)
     except GoogleAuthError as error:
-        raise _no_credentials(error) from error
+        raise no_credentials(error) from error
     finally:
         client.close()
 
 
 def split_dataset(dataset: str) -> tuple[str, str]:
-    """Project and dataset of `PROJECT.DATASET`; a project may have dots of its own."""
+    """Project and dataset of `PROJECT.DATASET`; a project may have dots of its own. Raises BigQueryError."""
+    if not re.fullmatch(DATASET_PATTERN, dataset):
+        raise BigQueryError("--dataset: must be a project and a dataset, e.g. acme-prod.aiops")
     project, _, name = dataset.rpartition(".")
     return project, name
 
 
-def _no_credentials(error: GoogleAuthError) -> BigQueryError:
+def no_credentials(error: GoogleAuthError) -> BigQueryError:
+    """What to do about credentials that are missing, or that nobody takes."""
     return BigQueryError(
         f"No credentials for BigQuery ({type(error).__name__}): run "
-        "`gcloud auth application-default login`, or as a service account that may write the dataset."
+        "`gcloud auth application-default login`, or as a service account that may use the dataset."
     )

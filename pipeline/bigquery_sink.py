@@ -28,6 +28,7 @@ from pipeline.bigquery_insert import (
 from pipeline.bigquery_rows import FAILED_ROWS, encode_row, fail_row, written_row
 from pipeline.failed_rows import write_failed_rows
 from transforms.elements import FailedRow
+from transforms.metering import count
 
 _LOGGER = logging.getLogger(__name__)
 _QUIET_SECONDS: Final = 60
@@ -192,6 +193,7 @@ class _InsertRows(beam.DoFn):
             if row.insert_id in left
         ]
         if table == FAILED_ROWS:  # those that were invalid before they were sent
+            count("failed_rows", len(taken))
             ROW_COUNTS.add_failed(
                 (row.row["table_name"], row.row["reason"], row.row["detail"]) for row in taken
             )
@@ -199,6 +201,7 @@ class _InsertRows(beam.DoFn):
             ROW_COUNTS.add_taken(table, len(taken))
 
     def _keep(self, failed: list[FailedRow]) -> None:
+        count("failed_rows", len(failed))
         now_us = _now_us()
         sent: dict[str, FailedRow] = {}
         rows: list[Sendable] = []

@@ -10,7 +10,7 @@ import hashlib
 import re
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -19,10 +19,13 @@ import duckdb
 import msgspec
 
 from pipeline.columns import arrow_table
+from pipeline.table_reader import NO_PARAMETERS, Parameters, Row
 from pipeline.tables import TABLES, duckdb_ddl, duckdb_type, table_columns
-from pipeline.views import view_statements
+from pipeline.views import duckdb_sql, view_statements
 
-Row = dict[str, Any]
+__all__ = ["DuckDBStore", "Row", "StoreBusyError", "StoreError", "acquire_store", "release_store"]
+
+_FETCHED_ROWS: Final = 1_000
 
 # A store whose tables carry this mark has these very tables and views: nothing to migrate.
 _SCHEMA_MARK: Final = hashlib.blake2b(
@@ -32,6 +35,14 @@ _SCHEMA_MARK: Final = hashlib.blake2b(
 
 class StoreError(Exception):
     """The store cannot be used; the message names the cause and the mend."""
+
+
+class StoreBusyError(StoreError):
+    """Another process writes the store at `path`."""
+
+    def __init__(self, text: str, path: str) -> None:
+        super().__init__(text)
+        self.path = path
 
 
 class DuckDBStore:
@@ -95,6 +106,19 @@ class DuckDBStore:
                 return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
             except duckdb.Error as error:
                 raise _explain(error, self.path) from error
+
+    def read(self, sql: str, parameters: Parameters = NO_PARAMETERS) -> Iterator[Row]:
+        """See `TableReader`. What the store is asked in between does not disturb it."""
+        try:
+            with self._lock:
+                cursor = self._connection.cursor()
+            used = {name: value for name, value in parameters.items() if re.search(rf"@{name}\b", sql)}
+            result = cursor.execute(duckdb_sql(sql), used or None)
+            names = [column[0] for column in result.description or ()]
+            while rows := result.fetchmany(_FETCHED_ROWS):
+                yield from (dict(zip(names, row, strict=True)) for row in rows)
+        except duckdb.Error as error:
+            raise _explain(error, self.path) from error
 
     def cursor(self) -> duckdb.DuckDBPyConnection:
         """For results that are too large to hold; what it raises is DuckDB's own."""
@@ -239,7 +263,9 @@ def _explain(error: duckdb.Error, path: str) -> StoreError:
     if "conflicting lock" in lowered:
         holder = re.search(r"PID (\d+)", text)
         who = f"process {holder.group(1)}" if holder else "another process"
-        return StoreError(f"{path} is being written by {who}. Wait until it ends or stop it, then try again.")
+        return StoreBusyError(
+            f"{path} is being written by {who}. Wait until it ends or stop it, then try again.", path
+        )
     if "not a valid duckdb database" in lowered:
         return StoreError(
             f"{path} is not a DuckDB file. Name another file with --store; this one is left alone."

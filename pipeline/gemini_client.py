@@ -1,7 +1,8 @@
 """Gemini on Vertex AI, the one place that talks to it: timeouts, bounded retries, a circuit breaker.
 
 The client of google-genai has no timeout by default and retries at its own discretion; both are decided here.
-One client and one breaker serve all threads of a worker process.
+One client and one breaker serve all threads of a worker process. google-genai takes a second to import: it is
+loaded with the first client, so that a job without Gemini starts without it.
 """
 
 from __future__ import annotations
@@ -16,17 +17,21 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from hashlib import blake2b
-from typing import Any, Final
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final, Unpack
 
 import google.auth
 import httpx
-from google import genai
 from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError
-from google.genai import errors, types
 
 from pipeline.breaker import Breaker
 from transforms.analyze.model import Reply
 from transforms.gemini_elements import FailReason
+from transforms.job_log import LogFields, Said
+
+if TYPE_CHECKING:
+    from google import genai
+    from google.genai import errors, types
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -103,6 +108,7 @@ class GeminiClient:
         self._lock = threading.Lock()
         self._warnings = 0
         self._client: genai.Client | None = None  # made at the first question: credentials may be missing
+        import_module("google.genai")  # now, lest a question wait for it
 
     def has_slot(self) -> bool:
         """Whether a question could be asked now without waiting for others; a hint, no promise."""
@@ -155,12 +161,12 @@ class GeminiClient:
             self._wall.sleep(wait)
         raise AssertionError("attempts is at least 1")
 
-    def _warn(self, said: str) -> None:
+    def _warn(self, message: str, **fields: Unpack[LogFields]) -> None:
         with self._lock:
             self._warnings += 1
             number = self._warnings
         if number & (number - 1) == 0:  # 1, 2, 4, …: a day of a broken server is no flood of lines
-            _LOGGER.warning("%s (%d warnings of Gemini so far)", said, number)
+            _LOGGER.warning(Said(message, **(fields | {"times": number})))
 
     def _connected(self) -> genai.Client:
         with self._lock:
@@ -172,6 +178,8 @@ class GeminiClient:
         self, system: str, text: str, schema: dict[str, Any], timeout_seconds: float
     ) -> tuple[Reply, float | None]:
         """One HTTP request: the reply, and how long the server wants to be left alone."""
+        from google.genai import errors, types
+
         config = types.GenerateContentConfig(
             system_instruction=system,
             response_mime_type="application/json",
@@ -187,16 +195,18 @@ class GeminiClient:
                 model=self._settings.model, contents=text, config=config
             )
         except errors.APIError as error:
-            self._warn(f"Gemini answered with HTTP {error.code} {error.status}.")
-            return Reply(failed=_reason_of_status(error.code)), _retry_after(error, self._wall.now())
+            reason = _reason_of_status(error.code)  # what the server says is a text of its own
+            self._warn("Gemini refused a request", error=f"HTTP {error.code}", reason=reason)
+            return Reply(failed=reason), _retry_after(error, self._wall.now())
         except httpx.TimeoutException:
             return Reply(failed="timeout"), None
         except (httpx.HTTPError, OSError):
             return Reply(failed="connection"), None
         except GoogleAuthError as error:
             self._warn(
-                f"No credentials or no project for Gemini ({type(error).__name__}): "
-                "gcloud auth application-default login, or --gemini_project."
+                "No credentials or no project for Gemini: gcloud auth application-default login, or "
+                "--gemini_project",
+                error=type(error).__name__,
             )
             return Reply(failed="permission_denied"), None
         except (ValueError, TypeError, AttributeError):  # the body of a 200 is not what the API promises
@@ -205,6 +215,9 @@ class GeminiClient:
 
 
 def _make_client(settings: GeminiSettings) -> genai.Client:
+    from google import genai
+    from google.genai import types
+
     http = types.HttpOptions(timeout=round(1_000 * settings.timeout_seconds))
     if settings.base_url:
         http.base_url = settings.base_url.rstrip("/")

@@ -22,9 +22,10 @@ from transforms.coders import register_coders
 from transforms.correlate.settings import CorrelateSettings
 from transforms.correlate.transform import CorrelateAnomalies
 from transforms.detect.baselines.book import NO_BOOK, BaselineBook
-from transforms.detect.baselines.interface import MINUTE_US
+from transforms.detect.history import WindowHistory
 from transforms.detect.transform import DetectAnomalies, DetectMetricAnomalies, WatchServices
-from transforms.ledger.transform import CountDeadLetters, SumLedger
+from transforms.elements import MINUTE_US, WindowSummary
+from transforms.ledger.transform import CountDeadLetters, SumLedger, WatchLedger
 from transforms.metrics.settings import MetricSettings
 from transforms.metrics.transform import ParseMetrics, SummarizeMetrics
 from transforms.parse.settings import ParseSettings
@@ -63,6 +64,7 @@ class Outputs:
     dead_letters: beam.PCollection | None = None  # of DeadLetter
     summaries: beam.PCollection | None = None  # of ((tenant, service), WindowSummary), of logs
     histories: beam.PCollection | None = None  # of ((tenant, service), WindowHistory), of logs
+    differences: beam.PCollection | None = None  # of LedgerDifference, of a stream
 
 
 @dataclass(frozen=True)
@@ -108,10 +110,15 @@ def build_graph(
 
     ledger = parsed.ledger | SumLedger()
     dead_letters = redacted.dead_letters | CountDeadLetters()
+    differences = None
+    if not payloads.is_bounded:  # of a file the view says it
+        windows = histories | "KeptWindows" >> beam.MapTuple(_summary_of).with_output_types(WindowSummary)
+        watch_ledger = WatchLedger(settings.summarize.window_seconds)
+        differences = (parsed.ledger, windows, dead_letters) | watch_ledger
     return Outputs(
         anomalies,
         rows={
-            "windows": histories | MakeWindowRows(),
+            "windows": histories | MakeWindowRows(settings.catalog),
             "anomalies": anomalies | "AnomalyRows" >> MakeRows("anomalies"),
             "dead_letters": dead_letters | "DeadLetterRows" >> MakeRows("dead_letters"),
             "ledger": ledger | "LedgerRows" >> MakeRows("ledger"),
@@ -119,7 +126,12 @@ def build_graph(
         dead_letters=dead_letters,
         summaries=summaries,
         histories=histories,
+        differences=differences,
     )
+
+
+def _summary_of(key: tuple[str, str], history: WindowHistory) -> WindowSummary:  # noqa: ARG001
+    return history.summary
 
 
 def build_metrics_graph(root: beam.Pipeline, source: beam.PTransform, settings: GraphSettings) -> Outputs:
@@ -136,6 +148,11 @@ def build_metrics_graph(root: beam.Pipeline, source: beam.PTransform, settings: 
 
     ledger = parsed.ledger | "SumMetricLedger" >> SumLedger()
     dead_letters = redacted.dead_letters | "CountMetricDeadLetters" >> CountDeadLetters()
+    differences = None
+    if not payloads.is_bounded:
+        watch_ledger = WatchLedger(settings.summarize.window_seconds, "metrics")
+        ends = parsed.ledger, judged.metric_windows, dead_letters
+        differences = ends | "WatchMetricLedger" >> watch_ledger
     return Outputs(
         judged.metric_anomalies,
         rows={
@@ -144,6 +161,7 @@ def build_metrics_graph(root: beam.Pipeline, source: beam.PTransform, settings: 
             "metric_dead_letters": dead_letters | "MetricDeadLetterRows" >> MakeRows("dead_letters"),
             "metric_ledger": ledger | "MetricLedgerRows" >> MakeRows("ledger"),
         },
+        differences=differences,
         dead_letters=dead_letters,
     )
 

@@ -33,6 +33,7 @@ from pipeline.graph import (
     build_incidents_graph,
     build_metrics_graph,
 )
+from pipeline.heartbeats import Beat, PublishHeartbeats, job_identity
 from pipeline.options import parse_options
 from pipeline.rules_source import WatchRules
 from pipeline.settings import Settings
@@ -109,6 +110,8 @@ def build_job(pipeline: beam.Pipeline, settings: Settings) -> None:
     _write_rows(rows | alerts.rows, settings)
     letters = [*(outputs.dead_letters for outputs in found), alerts.dead_letters, unpublished]
     _publish_dead_letters([one for one in letters if one is not None], settings)
+    if settings.is_streaming:
+        _beat(pipeline, settings)
 
 
 def _publish(outputs: Outputs, settings: Settings, step: str) -> None:
@@ -130,6 +133,12 @@ def _publish_dead_letters(letters: list[beam.PCollection], settings: Settings) -
         _ = letters | "AllDeadLetters" >> beam.Flatten() | PublishDeadLetters(settings.dead_letter_topic)
 
 
+def _beat(pipeline: beam.Pipeline, settings: Settings) -> None:
+    beats = pipeline | Beat(job_identity(pipeline.options))
+    if settings.heartbeat_topic:
+        _ = beats | PublishHeartbeats(settings.heartbeat_topic)
+
+
 def _write_rows(rows: dict[str, beam.PCollection], settings: Settings) -> None:
     if settings.dataset:
         _ = rows | WriteToDataset(settings.dataset, settings.failed_rows)
@@ -145,9 +154,11 @@ def make_commands(settings: Settings) -> beam.PTransform | None:
 
 
 def make_past_alerts(settings: Settings) -> beam.PTransform | None:
-    """The alerts of the past, of files and of a store that is there. Raises AlertFileError."""
+    """The alerts of the past: of files, and of dataset or store. Raises AlertFileError."""
     check_event_files(settings.alert_events)
-    store = settings.store if not settings.dataset and Path(settings.store).is_file() else ""
+    if settings.dataset:
+        return ReadPastAlerts(settings.alert_events, dataset=settings.dataset)
+    store = settings.store if Path(settings.store).is_file() else ""
     return ReadPastAlerts(settings.alert_events, store) if store or settings.alert_events else None
 
 
@@ -222,7 +233,12 @@ def _expected_errors_bare(settings: Settings) -> Iterator[None]:
             if isinstance(link, (GoogleAPICallError, GoogleAuthError)):
                 used = (
                     *(settings.input_subscription, settings.metrics_subscription, settings.anomaly_topic),
-                    *(settings.alert_topic, settings.dead_letter_topic, *settings.commands),
+                    *(
+                        settings.alert_topic,
+                        settings.dead_letter_topic,
+                        settings.heartbeat_topic,
+                        *settings.commands,
+                    ),
                 )
                 names = " and ".join(filter(None, used))
                 raise InputError(

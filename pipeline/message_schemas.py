@@ -12,6 +12,7 @@ import msgspec
 
 from pipeline.alert_commands import COMMAND_SCHEMA
 from pipeline.alert_messages import DATA_SCHEMA
+from pipeline.heartbeat_messages import HEARTBEAT_SCHEMA, Heartbeat
 from pipeline.tables import Column, struct_columns
 from transforms.alert_elements import AlertCommand, AlertEvent
 
@@ -20,6 +21,7 @@ _UNIT: Final = "Microseconds since 1970-01-01 UTC."
 MESSAGES: Final[dict[str, tuple[str, type[msgspec.Struct]]]] = {
     "docs/schemas/alert-event.v1.json": (DATA_SCHEMA, AlertEvent),
     "docs/schemas/alert-command.v1.json": (COMMAND_SCHEMA, AlertCommand),
+    "docs/schemas/heartbeat.v1.json": (HEARTBEAT_SCHEMA, Heartbeat),
 }
 
 

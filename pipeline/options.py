@@ -112,6 +112,7 @@ _METAVARS: Final = {
     "commands": "TENANT=SUBSCRIPTION",
     "alert_topic": "TOPIC",
     "dead_letter_topic": "TOPIC",
+    "heartbeat_topic": "TOPIC",
     "snapshot_minutes": "N",
     "confidence_floor": "X",
     "correlation_minutes": "MINUTES",

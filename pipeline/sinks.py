@@ -11,14 +11,19 @@ import msgspec
 from apache_beam.io.gcp.pubsub import PubsubMessage, WriteToPubSub
 
 from pipeline.messages import Message, element_message
-from pipeline.rows import deploy_rows, log_pattern_rows, service_window_row
+from pipeline.row_metrics import meter_row, meter_window
+from pipeline.rows import deploy_rows, log_pattern_rows, service_row, service_window_row
+from transforms.alert.catalog import EMPTY_CATALOG, ServiceCatalog
 from transforms.detect.history import WindowHistory
-from transforms.elements import Anomaly, DeadLetter
+from transforms.elements import CANARY_SERVICE, DAY_US, MICROSECONDS, Anomaly, DeadLetter
 
 _DEAD_LETTER_BYTES: Final = 64 << 10
 
 Row = tuple[str, msgspec.Struct]
 """(table name, row)"""
+
+WINDOW_TABLES: Final = ("service_windows", "services", "log_patterns", "deploys", "baselines")
+"""Where `window_rows` puts its rows."""
 
 
 @dataclass(eq=False)
@@ -33,15 +38,28 @@ class MakeRows(beam.PTransform):
 
 @dataclass(eq=False)
 class MakeWindowRows(beam.PTransform):
-    """((tenant, service), WindowHistory) → Row of service_windows, log_patterns, deploys, baselines."""
+    """((tenant, service), WindowHistory) → Row of service_windows and of what belongs to windows."""
+
+    catalog: ServiceCatalog = EMPTY_CATALOG
 
     def expand(self, histories: beam.PCollection) -> beam.PCollection:
-        return histories | "WindowRows" >> beam.FlatMapTuple(window_rows)
+        return histories | "WindowRows" >> beam.FlatMapTuple(window_rows, self.catalog)
 
 
-def window_rows(key: tuple[str, str], history: WindowHistory) -> Iterator[Row]:  # noqa: ARG001
-    """The row of the window, those of its patterns and deploys, and of the snapshots that it brings."""
-    yield "service_windows", service_window_row(history.summary, history.bands)
+def window_rows(
+    key: tuple[str, str], history: WindowHistory, catalog: ServiceCatalog = EMPTY_CATALOG
+) -> Iterator[Row]:
+    """The row of the window, those of its patterns and deploys, and of the snapshots that it brings.
+
+    The first window of a service, and the one that begins a day, bring what `catalog` says of it too.
+    """
+    meter_window(history.summary)
+    summary, entry = history.summary, catalog.entry(*key)
+    yield "service_windows", service_window_row(summary, history.bands, entry.slo)
+    begins_day = summary.window_start_us % DAY_US < summary.window_seconds * MICROSECONDS
+    has_entry = catalog.entries and summary.service != CANARY_SERVICE
+    if has_entry and (begins_day or not history.past):
+        yield "services", service_row(summary, entry, catalog.version)
     for row in log_pattern_rows(history.summary):
         yield "log_patterns", row
     for deploy in deploy_rows(history.summary):
@@ -51,6 +69,7 @@ def window_rows(key: tuple[str, str], history: WindowHistory) -> Iterator[Row]: 
 
 
 def _row_of(row: msgspec.Struct, table: str) -> Row:
+    meter_row(table, row)
     return table, row
 
 

@@ -118,6 +118,6 @@ class _ReadSnapshots(beam.DoFn):
         try:
             for snapshot in read_snapshots(path, self._window_seconds):
                 yield snapshot_event(snapshot)
-        except SnapshotFileError:
+        except SnapshotFileError as error:
             # It was sound when the job started; detection goes on, and learns the rest from nothing.
-            _LOGGER.exception("The file of --warm_start has changed since the job started")
+            _LOGGER.error("A file of --warm_start has changed since the job started: %s", error)  # noqa: TRY400

@@ -42,6 +42,7 @@ LAYOUTS: Final[dict[str, Layout]] = {
     "dead_letters": Layout("receive_minute", ("tenant_id", "stage", "reason"), 30),
     "failed_rows": Layout("failed_at", ("tenant_id", "table_name", "reason"), 90),
     "ledger": Layout("receive_minute", ("tenant_id", "source"), 400),
+    "services": Layout("as_of", _OF_SERVICES, 400),
 }
 
 

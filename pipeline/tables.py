@@ -1,7 +1,7 @@
 """Tables, generated from the Structs that `TABLES` names: one source for every schema.
 
 `python -m pipeline.tables --write` renews the BigQuery schemas in `terraform/tables`, the page
-`docs/tables.md` and the schemas of messages in `docs/schemas`; a test holds these files to the code.
+`docs/tables.md` and all else that is made from the code; a test holds these files to it.
 Every table has one column more than its Struct: `written_at`, set by the sink.
 """
 
@@ -28,6 +28,7 @@ from transforms.elements import (
     LedgerEntry,
     LogPattern,
     MetricWindow,
+    Service,
     ServiceWindow,
 )
 from transforms.gemini_elements import GeminiCall, Hypothesis
@@ -48,9 +49,10 @@ TABLES: Final[dict[str, type[msgspec.Struct]]] = {
     "dead_letters": DeadLetter,
     "failed_rows": FailedRow,
     "ledger": LedgerEntry,
+    "services": Service,
 }
 
-Kind = Literal["STRING", "INTEGER", "FLOAT", "BOOLEAN", "TIMESTAMP", "RECORD"]
+Kind = Literal["STRING", "INTEGER", "FLOAT", "BOOLEAN", "TIMESTAMP", "DATE", "RECORD"]
 Mode = Literal["REQUIRED", "NULLABLE", "REPEATED"]
 
 TABLE_KEYS: Final[dict[str, tuple[str, ...]]] = {
@@ -68,6 +70,7 @@ TABLE_KEYS: Final[dict[str, tuple[str, ...]]] = {
     "dead_letters": ("dead_letter_id",),
     "failed_rows": ("failed_row_id",),
     "ledger": ("tenant_id", "source", "receive_minute"),
+    "services": ("tenant_id", "service"),
 }
 """What names one row; of several rows with the same key the views show the last revision."""
 
@@ -77,6 +80,7 @@ _DUCKDB_TYPES: Final[dict[Kind, str]] = {
     "FLOAT": "DOUBLE",
     "BOOLEAN": "BOOLEAN",
     "TIMESTAMP": "TIMESTAMP WITH TIME ZONE",
+    "DATE": "DATE",
 }
 _ARROW_TYPES: Final[dict[Kind, pa.DataType]] = {
     "STRING": pa.string(),
@@ -84,6 +88,7 @@ _ARROW_TYPES: Final[dict[Kind, pa.DataType]] = {
     "FLOAT": pa.float64(),
     "BOOLEAN": pa.bool_(),
     "TIMESTAMP": pa.timestamp("us", tz="UTC"),
+    "DATE": pa.date32(),
 }
 
 
@@ -269,13 +274,18 @@ def generated_files() -> dict[str, str]:
     """Path below the repository → content, of every file that is made from the tables."""
     schemas = {table: json.dumps(bigquery_schema(table), indent=2) + "\n" for table in TABLES}
     files = {f"terraform/tables/{table}.json": schema for table, schema in schemas.items()}
-    from pipeline.message_schemas import schema_files  # these read the columns of this module
+    from pipeline.job_metrics_page import job_metrics_files
+    from pipeline.lookml import lookml_files  # these read the columns of this module
+    from pipeline.message_schemas import schema_files
+    from pipeline.reference import reference_files
     from pipeline.table_layout import layouts_file
     from pipeline.template import template_files
     from pipeline.views import view_files
 
     files["terraform/tables.json"] = json.dumps(layouts_file(), indent=2) + "\n"
-    return files | {"docs/tables.md": tables_page()} | schema_files() | view_files() | template_files()
+    files["docs/tables.md"] = tables_page()
+    files |= job_metrics_files() | schema_files() | view_files() | lookml_files() | template_files()
+    return files | reference_files()
 
 
 def main(arguments: list[str]) -> int:

@@ -14,8 +14,8 @@ from typing import Any, Final, Literal, get_args, get_origin
 from pipeline.settings import Settings, option_group
 from transforms.elements import SEVERITY_NUMBERS
 
-NOT_PARAMETERS: Final = frozenset({"runner", "store"})
-"""Dataflow sets the first one itself; the second one is a file of this machine."""
+NOT_PARAMETERS: Final = frozenset({"runner", "store", "log_format"})
+"""Dataflow sets the first one itself; a file, and standard error, are of this machine."""
 
 _LISTS: Final = tuple(
     name for name, field in Settings.model_fields.items() if get_origin(field.annotation) is list
@@ -27,6 +27,7 @@ _TYPES: Final = {
     "metrics_subscription": "PUBSUB_SUBSCRIPTION",
     "anomaly_topic": "PUBSUB_TOPIC",
     "dead_letter_topic": "PUBSUB_TOPIC",
+    "heartbeat_topic": "PUBSUB_TOPIC",
     "redaction_key_file": "GCS_READ_FILE",
     "rules": "GCS_READ_FILE",
     "baselines": "GCS_READ_FILE",

@@ -16,7 +16,12 @@ from typing import Final
 from pipeline.tables import TABLE_KEYS, TABLES
 
 PLACE: Final = "${dataset}."
+CURRENT: Final = "current_"
 _SQL_FOLDER: Final = Path(__file__).with_name("sql")
+
+# Ends a line that the local store leaves out: how many days to read, counted from now. In BigQuery what is
+# read is paid for, each time that somebody looks; a local store may be of any year.
+_ON_BIGQUERY: Final = "-- on BigQuery"
 
 # What both have under two names, and what would be another thing if it were written in one of them.
 _DUCKDB_NAMES: Final = {"UNIX_MICROS": "epoch_us", "TIMESTAMP_MICROS": "make_timestamptz"}
@@ -34,11 +39,20 @@ _DECIDED_BY_KEY: Final = {
 
 
 @lru_cache
-def view_sources() -> dict[str, str]:
+def bigquery_sources() -> dict[str, str]:
     """Name → SQL of every view, each after those it reads; the comment on top says what it shows."""
     written = {path.stem: path.read_text(encoding="utf-8").rstrip("\n") for path in _SQL_FOLDER.glob("*.sql")}
-    sources = {f"current_{table}": _current_view(table) for table in TABLES} | written
+    sources = {f"{CURRENT}{table}": _current_view(table) for table in TABLES} | written
     return {name: sources[name] for name in sorted(sources, key=lambda name: (_level(name, sources), name))}
+
+
+@lru_cache
+def view_sources() -> dict[str, str]:
+    """The views as `bigquery_sources`, but of all days."""
+    return {
+        name: "\n".join(line for line in sql.split("\n") if not line.endswith(_ON_BIGQUERY))
+        for name, sql in bigquery_sources().items()
+    }
 
 
 def view_level(name: str) -> int:
@@ -61,17 +75,28 @@ def view_files() -> dict[str, str]:
     order = {
         name: {"level": view_level(name), "description": view_description(name)} for name in view_sources()
     }
-    files = {f"terraform/views/{name}.sql": f"{sql}\n" for name, sql in view_sources().items()}
+    files = {f"terraform/views/{name}.sql": f"{sql}\n" for name, sql in bigquery_sources().items()}
     return files | {"terraform/views.json": json.dumps(order, indent=2) + "\n"}
 
 
 def duckdb_query(name: str) -> str:
     """The view as DuckDB takes it."""
-    sql = view_sources()[name].replace(PLACE, "")
-    if name.startswith("current_"):
+    sql = view_sources()[name]
+    if name.startswith(CURRENT):
         # Rows of one transaction have the same `written_at`; the local store knows which came last.
         sql = sql.replace("written_at DESC", "written_at DESC, rowid DESC")
+    return duckdb_sql(sql)
+
+
+def duckdb_sql(sql: str) -> str:
+    """SQL of both dialects as DuckDB takes it; its parameters are `$name`."""
+    sql = re.sub(r"@(?=[a-z])", "$", sql.replace(PLACE, ""))
     return re.sub(rf"\b({'|'.join(_DUCKDB_NAMES)})\(", lambda called: f"{_DUCKDB_NAMES[called[1]]}(", sql)
+
+
+def bigquery_sql(sql: str, dataset: str) -> str:
+    """SQL of both dialects over the tables of `PROJECT.DATASET`, which the caller has checked."""
+    return sql.replace(PLACE, f"`{dataset}`.")
 
 
 def _level(name: str, sources: dict[str, str]) -> int:

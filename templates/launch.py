@@ -6,6 +6,7 @@ Nothing of the job lives here: what stands in `__main__` would have to be sent t
 import logging
 import sys
 
+from pipeline.bigquery_client import BigQueryError
 from pipeline.main import run
 from pipeline.settings import OptionsError
 from pipeline.template import job_arguments
@@ -14,5 +15,5 @@ if __name__ == "__main__":
     logging.getLogger().setLevel(logging.INFO)
     try:
         run(job_arguments(sys.argv[1:]))
-    except OptionsError as error:
+    except (OptionsError, BigQueryError) as error:
         sys.exit(f"launch: {error}")  # without the traceback: the launcher's log is what people read

@@ -2,11 +2,12 @@ locals {
   parameters = merge(
     {
       input_subscription = google_pubsub_subscription.job["logs"].id
+      dataset            = "${var.project}.${google_bigquery_dataset.this.dataset_id}"
+      failed_rows        = "gs://${google_storage_bucket.this.name}/failed-rows"
       anomaly_topic      = google_pubsub_topic.anomalies.id
       alert_topic        = google_pubsub_topic.alerts.id
       dead_letter_topic  = google_pubsub_topic.dead_letters.id
-      dataset            = "${var.project}.${google_bigquery_dataset.this.dataset_id}"
-      failed_rows        = "gs://${google_storage_bucket.this.name}/failed-rows"
+      heartbeat_topic    = google_pubsub_topic.heartbeats.id
     },
     contains(keys(var.parameters), "redaction_key_file") ? {} : {
       redaction_key_secret = "projects/${var.project}/secrets/${google_secret_manager_secret.redaction_key.secret_id}/versions/${var.redaction_key_version}"
@@ -37,7 +38,7 @@ resource "google_dataflow_flex_template_job" "this" {
   num_workers             = var.workers.min
   max_workers             = var.workers.max
   autoscaling_algorithm   = "THROUGHPUT_BASED"
-  subnetwork              = var.workers.subnetwork
+  subnetwork              = local.subnetwork
   ip_configuration        = "WORKER_IP_PRIVATE"
   enable_streaming_engine = true
   kms_key_name            = var.kms_key
@@ -54,5 +55,6 @@ resource "google_dataflow_flex_template_job" "this" {
     google_artifact_registry_repository_iam_member.worker_image,
     google_secret_manager_secret_iam_member.worker_key,
     google_bigquery_table.tables,
+    google_compute_firewall.workers,
   ]
 }

@@ -5,6 +5,7 @@ resource "google_service_account" "worker" {
   account_id   = "${var.name}-worker"
   display_name = "AIOps job ${var.name}"
   description  = "Launcher and workers of the Dataflow job."
+  depends_on   = [google_project_service.this]
 }
 
 resource "google_service_account" "notify" {
@@ -12,16 +13,34 @@ resource "google_service_account" "notify" {
   account_id   = "${var.name}-notify"
   display_name = "AIOps notifier ${var.name}"
   description  = "aiops notify: reads alert events, publishes what it did as commands."
+  depends_on   = [google_project_service.this]
+}
+
+resource "google_service_account" "build" {
+  project      = var.project
+  account_id   = "${var.name}-build"
+  display_name = "AIOps build ${var.name}"
+  description  = "Cloud Build, as templates/build.sh submits it."
+  depends_on   = [google_project_service.this]
 }
 
 locals {
-  worker = "serviceAccount:${google_service_account.worker.email}"
-  notify = "serviceAccount:${google_service_account.notify.email}"
+  worker       = "serviceAccount:${google_service_account.worker.email}"
+  notify       = "serviceAccount:${google_service_account.notify.email}"
+  build        = "serviceAccount:${google_service_account.build.email}"
+  pubsub_agent = "serviceAccount:${google_project_service_identity.pubsub.email}"
 }
 
 resource "google_project_iam_member" "worker_dataflow" {
   project = var.project
   role    = "roles/dataflow.worker"
+  member  = local.worker
+}
+
+# A query needs a job in a project; what it reads is up to the dataset.
+resource "google_project_iam_member" "worker_queries" {
+  project = var.project
+  role    = "roles/bigquery.jobUser"
   member  = local.worker
 }
 
@@ -53,6 +72,7 @@ resource "google_pubsub_topic_iam_member" "worker_publishes" {
     anomalies    = google_pubsub_topic.anomalies.name
     alerts       = google_pubsub_topic.alerts.name
     dead_letters = google_pubsub_topic.dead_letters.name
+    heartbeats   = google_pubsub_topic.heartbeats.name
   }
   project = var.project
   topic   = each.value
@@ -101,6 +121,31 @@ resource "google_pubsub_topic_iam_member" "notify_commands" {
   topic    = each.value.name
   role     = "roles/pubsub.publisher"
   member   = local.notify
+}
+
+# A build reads the sources that were uploaded for it, pushes the image, and says what it does.
+resource "google_storage_bucket_iam_member" "build_sources" {
+  bucket = google_storage_bucket.this.name
+  role   = "roles/storage.objectViewer"
+  member = local.build
+  condition {
+    title      = "sources-of-builds"
+    expression = "resource.name.startsWith(\"projects/_/buckets/${google_storage_bucket.this.name}/objects/build/\")"
+  }
+}
+
+resource "google_artifact_registry_repository_iam_member" "build_image" {
+  project    = var.project
+  location   = var.region
+  repository = google_artifact_registry_repository.this.name
+  role       = "roles/artifactregistry.writer"
+  member     = local.build
+}
+
+resource "google_project_iam_member" "build_logs" {
+  project = var.project
+  role    = "roles/logging.logWriter"
+  member  = local.build
 }
 
 # People and services of a tenant who may act on its alerts.

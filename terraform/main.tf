@@ -1,12 +1,5 @@
-data "google_project" "this" {
-  project_id = var.project
-}
-
 locals {
   labels = merge({ app = "aiops-agent" }, var.labels)
-
-  # Agents of Google's own that act between the services.
-  pubsub_agent = "serviceAccount:service-${data.google_project.this.number}@gcp-sa-pubsub.iam.gserviceaccount.com"
 
   commanded_tenants = toset([for id, tenant in var.tenants : id if length(tenant.commanders) > 0])
   read_tenants      = toset([for id, tenant in var.tenants : id if length(tenant.readers) > 0])
@@ -20,7 +13,11 @@ resource "google_project_service" "this" {
     [
       "artifactregistry.googleapis.com",
       "bigquery.googleapis.com",
+      "cloudbuild.googleapis.com",
+      "cloudresourcemanager.googleapis.com",
+      "compute.googleapis.com",
       "dataflow.googleapis.com",
+      "iam.googleapis.com",
       "logging.googleapis.com",
       "monitoring.googleapis.com",
       "pubsub.googleapis.com",
@@ -32,4 +29,13 @@ resource "google_project_service" "this" {
   project            = var.project
   service            = each.value
   disable_on_destroy = false
+}
+
+# Agents of Google's own that act between the services. A project that never used Pub/Sub has none yet,
+# and a grant to nobody fails.
+resource "google_project_service_identity" "pubsub" {
+  provider   = google-beta
+  project    = var.project
+  service    = "pubsub.googleapis.com"
+  depends_on = [google_project_service.this]
 }

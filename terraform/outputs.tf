@@ -13,9 +13,31 @@ output "repository" {
   value       = google_artifact_registry_repository.this.repository_id
 }
 
+output "build_arguments" {
+  description = "What templates/build.sh needs to know; it looks here when it is given the folder."
+  value = join(" ", [
+    "--project ${var.project} --region ${var.region}",
+    "--repository ${google_artifact_registry_repository.this.repository_id}",
+    "--service-account ${google_service_account.build.email}",
+    "--redaction-key ${google_secret_manager_secret.redaction_key.secret_id}",
+    "--template gs://${google_storage_bucket.this.name}/templates/aiops-VERSION.json",
+  ])
+  # Who builds at once finds the grants in place.
+  depends_on = [
+    google_storage_bucket_iam_member.build_sources,
+    google_artifact_registry_repository_iam_member.build_image,
+    google_project_iam_member.build_logs,
+  ]
+}
+
 output "worker_service_account" {
   description = "Service account of the job, as aiops launch takes it with --service-account."
   value       = google_service_account.worker.email
+}
+
+output "subnetwork" {
+  description = "Where the workers run, as aiops launch takes it with --subnetwork."
+  value       = local.subnetwork
 }
 
 output "parameters" {

@@ -44,6 +44,16 @@ resource "google_pubsub_topic" "dead_letters" {
   depends_on                 = [google_project_service.this]
 }
 
+# A sign of life each minute, for whoever watches from outside of Cloud Monitoring.
+resource "google_pubsub_topic" "heartbeats" {
+  project                    = var.project
+  name                       = "${var.name}-heartbeats"
+  kms_key_name               = var.kms_key
+  message_retention_duration = "86400s"
+  labels                     = local.labels
+  depends_on                 = [google_project_service.this]
+}
+
 # Commands of people, a topic for each tenant: whoever may publish there may act for that tenant.
 resource "google_pubsub_topic" "commands" {
   for_each     = local.commanded_tenants

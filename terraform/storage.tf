@@ -22,7 +22,18 @@ resource "google_storage_bucket" "this" {
   lifecycle_rule {
     condition {
       age            = 14
-      matches_prefix = ["temp/", "staging/"]
+      matches_prefix = ["temp/", "staging/", "build/"]
+    }
+    action {
+      type = "Delete"
+    }
+  }
+
+  lifecycle_rule {
+    condition {
+      age            = 30
+      matches_prefix = ["failed-rows/"]
+      matches_suffix = [".replayed"] # their rows are in the tables; others stay until they are replayed
     }
     action {
       type = "Delete"

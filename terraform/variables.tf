@@ -59,7 +59,7 @@ variable "operators" {
 }
 
 variable "template" {
-  description = "Address of the flex template, gs://BUCKET/aiops.json, made by templates/build.sh. Empty: all but the job."
+  description = "Address of the flex template, made by templates/build.sh, which writes it into template.auto.tfvars. Empty: all but the job."
   type        = string
   default     = ""
   validation {
@@ -85,7 +85,7 @@ variable "redaction_key_version" {
 }
 
 variable "workers" {
-  description = "Workers of the job. subnetwork: regions/R/subnetworks/S with Private Google Access; null for the default network."
+  description = "Workers of the job. subnetwork: regions/R/subnetworks/S with Private Google Access; null for a network of their own."
   type = object({
     machine_type = optional(string, "n2-standard-2")
     min          = optional(number, 1)

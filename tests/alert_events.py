@@ -7,9 +7,8 @@ from typing import Any, Final
 from sample_alerts import alert_event as sample_event
 
 from transforms.alert_elements import AlertEvent, AlertEventType
-from transforms.elements import content_id
+from transforms.elements import MINUTE_US, content_id
 
-MINUTE_US: Final = 60_000_000
 START_US: Final = 1_767_603_600_000_000  # Monday, 2026-01-05 09:00 UTC
 _STATUS: Final = {"resolved": "resolved", "acknowledged": "acknowledged", "false_positive": "false_positive"}
 _CART: Final[dict[str, Any]] = {

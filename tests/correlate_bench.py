@@ -10,9 +10,10 @@ import msgspec
 from transforms.coders import StructCoder
 from transforms.correlate.clues import Clue, ServiceFacts, clue_of_anomaly
 from transforms.correlate.correlate import Correlated, CorrelateTenant
-from transforms.correlate.settings import MINUTE_US, CorrelateSettings
+from transforms.correlate.settings import CorrelateSettings
 from transforms.correlate.state import TenantMemory
 from transforms.elements import (
+    MINUTE_US,
     Anomaly,
     DeployEvent,
     Evidence,

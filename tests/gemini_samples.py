@@ -10,9 +10,9 @@ from msgspec.structs import replace
 
 from transforms.analyze.model import Reply
 from transforms.analyze.select import Selected, select_window
+from transforms.elements import MINUTE_US
 from transforms.gemini_elements import BandEvidence, PatternEvidence, WindowEvidence
 
-MINUTE_US = 60_000_000
 START_US = 1_767_261_600_000_000  # 2026-01-01T10:00:00Z
 
 REFUSED = PatternEvidence(

@@ -12,9 +12,6 @@ from transforms.detect.baselines.level import BankState, Judged, LevelBank, Leve
 from transforms.detect.baselines.season_table import Numbers
 from transforms.detect.baselines.seasons import Calendar
 
-MINUTE_US = 60_000_000
-HOUR_US = 60 * MINUTE_US
-DAY_US = 24 * HOUR_US
 MONDAY_US = 1_768_780_800_000_000  # 2026-01-19T00:00:00Z
 HOUR, DAY = 60, 24 * 60  # in minutes
 
@@ -24,8 +21,8 @@ LATENCY = LevelSettings(
     family="amounts", direction="up", seasonal=True, least_effect=0.3, least_spread=0.5, memory_minutes=60
 )
 
-Rate = Callable[[float], float]
-"""What is expected at a minute since the start."""
+Rate = Callable[[float], Numbers | float]
+"""What is expected at a minute since the start, of all signals or of each."""
 
 
 class Alarm(NamedTuple):
@@ -75,7 +72,7 @@ class Walk:
         self.windows += 1
         return judged
 
-    def poisson(self, rate: Rate | float, minutes: float, exposure: float = 1.0) -> Judged:
+    def poisson(self, rate: Rate | Numbers | float, minutes: float, exposure: float = 1.0) -> Judged:
         """Independent events at `rate` a minute, times the exposure."""
         judged = None
         for _ in range(round(minutes * 60 / self.seconds)):

@@ -1,15 +1,16 @@
-"""Servers on this machine that take notifications, and misbehave as they are told."""
+"""Servers on this machine that take notifications or speak an API, and misbehave as they are told."""
 
 from __future__ import annotations
 
+import json
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import MappingProxyType
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 _NONE: Final[Mapping[str, str]] = MappingProxyType({})
 
@@ -88,6 +89,37 @@ def http_server() -> Iterator[HttpServer]:
         yield server
     finally:
         server.close()
+
+
+@contextmanager
+def json_server(answer: Callable[[str, str, Any], tuple[int, Any]]) -> Iterator[str]:
+    """host:port of a server that answers (method, path, body) with a status and JSON, or with bytes."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def _answer(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            status, said = answer(self.command, self.path, json.loads(body or b"null"))
+            content = said if isinstance(said, bytes) else json.dumps(said).encode()
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        do_GET = do_POST = do_PUT = _answer  # noqa: N815
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+            """Quiet."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=lambda: server.serve_forever(poll_interval=0.02), daemon=True)
+    thread.start()
+    try:
+        yield f"127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
 
 
 class Wire:

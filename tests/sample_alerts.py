@@ -7,10 +7,9 @@ from typing import Any
 import msgspec
 
 from transforms.alert_elements import AlertCommand, AlertEvent
-from transforms.elements import MICROSECONDS, content_id
+from transforms.elements import MICROSECONDS, MINUTE_US, content_id
 
 START_US = 1_767_261_600 * MICROSECONDS  # 2026-01-01T10:00:00Z
-MINUTE_US = 60 * MICROSECONDS
 FINDING = {
     "fingerprint": content_id("fingerprint", "payment"),
     "service": "payment",

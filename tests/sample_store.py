@@ -22,6 +22,7 @@ from transforms.elements import (
     ServiceWindow,
     content_id,
 )
+from transforms.gemini_elements import ClaimCheck, Hypothesis
 from transforms.incident_elements import (
     Dependency,
     EffectStep,
@@ -191,6 +192,7 @@ def build_store(path: Path, minutes: int = 60) -> Path:
         store.append("deploys", _shop_deploys())
         store.append("incidents", shop_incidents())
         store.append("dependencies", shop_dependencies())
+        store.append("hypotheses", shop_hypotheses())
         store.append(
             "dead_letters",
             [
@@ -400,6 +402,7 @@ def shop_incidents() -> list[Incident]:
         ],
         trace_samples=[TraceSample("4bf92f3577b34da6", ["payments", "checkout", "frontend"], time_us(25))],
         deploys=[NearbyDeploy("d", "payments", "payments:v2.4.0", time_us(23))],
+        deploy_count=1_004,
     )  # fmt: skip
     old = msgspec.structs.replace(cascade, revision=0, status="open", title="old revision")
     closed = incident(
@@ -456,6 +459,28 @@ def shop_dependencies() -> list[Dependency]:
         dependency("acme", "nightly", "ledger", -60 * 48, source="configuration", requests=0, errors=0),
         dependency("globex", HOSTILE, "orders"),
     ]
+
+
+def shop_hypotheses() -> list[Hypothesis]:
+    """A number that was not so, and a claim whose every text is hostile."""
+    claims = [
+        ("acme", "payments", 24, "wrong_number", "Half of all payments fail.", "error_spike"),
+        ("globex", HOSTILE, 40, "unknown_type", HOSTILE, HOSTILE),
+    ]
+    return [
+        Hypothesis(
+            hypothesis_id=content_id(service, minute), request_id="r", tenant_id=tenant, service=service,
+            window_start=time_us(minute), window_end=time_us(minute + 1), reason=reason,  # type: ignore[arg-type]
+            detail="errors of w1", anomaly_type=kind, claimed_severity="critical", claimed_confidence=1.0,
+            description=claim, analysis=claim, recommended_actions=[claim], pattern_ids=[],
+            checks=[
+                ClaimCheck("errors", "w1", 960.0, 301.0, False),
+                ClaimCheck("lines", "w1", 960.0, 960.0, True),
+            ],
+            model="gemini", prompt_version="w1",
+        )
+        for tenant, service, minute, reason, claim, kind in claims
+    ]  # fmt: skip
 
 
 def build_big_store(path: Path) -> Path:

@@ -11,8 +11,19 @@ from sample_store import anomaly, build_store, log_pattern, service_window, time
 
 from pipeline.duckdb_store import DuckDBStore
 from transforms.alert_elements import Matcher
-from transforms.elements import BaselineSnapshot, DeadLetter, LedgerEntry, MetricWindow, content_id
-from transforms.gemini_elements import GeminiCall
+from transforms.elements import (
+    CANARY_DETECTOR,
+    CANARY_SERVICE,
+    MINUTE_US,
+    BaselineSnapshot,
+    DeadLetter,
+    FailedRow,
+    LedgerEntry,
+    MetricWindow,
+    Service,
+    content_id,
+)
+from transforms.gemini_elements import ClaimCheck, GeminiCall, Hypothesis
 from transforms.incident_elements import (
     Dependency,
     EffectStep,
@@ -25,7 +36,6 @@ from transforms.incident_elements import (
 
 CAUSE = anomaly("acme", "payments", 24, "critical").anomaly_id
 PAYMENTS_DEPLOY = content_id("acme", "payments", 23)
-MINUTE_US = 60_000_000
 
 
 def plain(value: Any) -> Any:
@@ -52,12 +62,45 @@ def build_views_store(path: Path) -> Path:
         store.append("dead_letters", [_metric_dead_letter()])
         store.append("gemini_calls", gemini_calls())
         store.append("gemini_calls", gemini_calls()[:1])
+        store.append("services", [sample_service("payments", revision) for revision in (0, 1)])
+        store.append("services", [sample_service("search", tenant_id="globex", slo_latency_ms=None)])
+        no_promise = {"slo_percent": None, "slo_latency_ms": None, "slo_days": None}
+        store.append("services", [sample_service("checkout", **no_promise)])
+        store.append("hypotheses", [_hypothesis()])
+        store.append("failed_rows", [_failed_row()])
+        # What the canary leaves, which is no service's.
+        store.append("service_windows", [service_window("initech", CANARY_SERVICE, 30, ledger="{}")])
+        store.append("anomalies", [anomaly("initech", CANARY_SERVICE, 30, detector=CANARY_DETECTOR)])
+        store.append(
+            "log_patterns", [log_pattern("initech", CANARY_SERVICE, 30, "canary <num>", 1, is_new=True)]
+        )
+        store.append("services", [sample_service(CANARY_SERVICE, tenant_id="initech")])
         # A late pane that coarsens patterns, and rows that came twice.
         store.append("service_windows", [service_window("initech", "portal", 5, 601, revision=1)] * 2)
         store.append("log_patterns", [log_pattern("initech", "portal", 5, "<any>", 601, revision=1)])
         store.append("incidents", [incident(1, status="updated")])
         store.append("alert_events", alert_events()[:3])
     return path
+
+
+def sample_service(service: str, revision: int = 0, **changes: Any) -> Service:
+    """A row of a catalog in which `service` promises 99.9 % in 300 ms, over 30 days."""
+    values: dict[str, Any] = {
+        "tenant_id": "acme",
+        "service": service,
+        "revision": revision,
+        "as_of": time_us(revision),
+        "owner": f"team-{service}",
+        "tier": "tier-1",
+        "channel": f"#{service}",
+        "runbook": f"https://runbooks.example.com/{service}",
+        "calls": ["ledger"],
+        "slo_percent": 99.9,
+        "slo_latency_ms": 300,
+        "slo_days": 30,
+        "catalog_version": "c",
+    }
+    return Service(**(values | changes))
 
 
 def incident(revision: int, **changes: Any) -> Incident:
@@ -211,6 +254,20 @@ def _metric_window(minute: int) -> MetricWindow:
 
 def _metric_ledger(minute: int) -> LedgerEntry:
     return LedgerEntry("acme", time_us(minute), 4 if minute else 3, 0, 0, source="metrics")
+
+
+def _hypothesis() -> Hypothesis:
+    return Hypothesis(
+        hypothesis_id="hypothesis-1", request_id="request-1", tenant_id="acme", service="payments",
+        window_start=time_us(24), window_end=time_us(25), reason="wrong_number", detail="count of p1",
+        anomaly_type="error_spike", claimed_severity="critical", claimed_confidence=0.9,
+        description="payments fails", analysis="", recommended_actions=[], pattern_ids=["p1"],
+        checks=[ClaimCheck("count", "p1", 500.0, 171.0, holds=False)], model="gemini", prompt_version="1",
+    )  # fmt: skip
+
+
+def _failed_row() -> FailedRow:
+    return FailedRow("f1", "acme", "anomalies", "{}", "invalid", "no such field", time_us(30))
 
 
 def _metric_dead_letter() -> DeadLetter:

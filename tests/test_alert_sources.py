@@ -14,7 +14,7 @@ from apache_beam.testing.test_pipeline import TestPipeline
 from apache_beam.testing.util import assert_that, equal_to
 from google.api_core.exceptions import NotFound
 from google.cloud import pubsub_v1
-from sample_alerts import MINUTE_US, START_US, alert_command, alert_event
+from sample_alerts import START_US, alert_command, alert_event
 
 from pipeline.alert_commands import STAGE as COMMAND_STAGE
 from pipeline.alert_files import AlertFileError, check_event_files, read_events
@@ -25,7 +25,7 @@ from pipeline.alert_sources import ParseAlertCommands, ReadPastAlerts
 from pipeline.duckdb_store import DuckDBStore
 from transforms.alert_elements import AlertEvent, Matcher
 from transforms.coders import register_coders, register_struct
-from transforms.elements import DeadLetter
+from transforms.elements import MINUTE_US, DeadLetter
 from transforms.redact.settings import DemoKey, RedactSettings
 
 REDACT = RedactSettings(DemoKey())

@@ -10,16 +10,17 @@ from typing import Any
 import pytest
 from click.testing import Result
 from google.cloud import pubsub_v1
-from sample_alerts import MINUTE_US, START_US, alert_event
+from sample_alerts import START_US, alert_event
 from typer.testing import CliRunner
 
-from aiops.alerts.acting import now_us
 from aiops.cli import app
 from pipeline.alert_commands import parse_command
 from pipeline.alert_log import stored_events
 from pipeline.duckdb_store import DuckDBStore
 from transforms.alert.view import fold_events
 from transforms.alert_elements import AlertEvent
+from transforms.clock import wall_clock_us
+from transforms.elements import MINUTE_US
 
 HOSTILE = "\x1b[31m\u202e[bold]pwned[/bold] \x9b2J"
 PAYMENT, CART, SEARCH = (alert_event(service=name).alert_id for name in ("payment", "cart", "search"))
@@ -195,7 +196,7 @@ def test_acting_appends_an_event(store: str, command: str, event_type: str, stat
     assert (event.event_type, event.status, event.actor, event.sequence) == (event_type, status, "ann", 2)
     assert event.note.startswith("seen")
     assert "hunter2" not in event.note
-    assert abs(event.occurred_at - now_us()) < 60_000_000
+    assert abs(event.occurred_at - wall_clock_us()) < 60_000_000
     last = alert_event(1, anomaly_count=7)
     for name in (
         "owner",

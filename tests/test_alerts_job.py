@@ -12,10 +12,10 @@ from typing import Any
 import apache_beam as beam
 import pytest
 from google.cloud import pubsub_v1
-from sample_alerts import MINUTE_US, alert_event
+from sample_alerts import alert_event
 from typer.testing import CliRunner
 
-from aiops.alerts.acting import apply_to_store, now_us
+from aiops.alerts.acting import apply_to_store
 from aiops.cli import app
 from aiops.simulate.config import SimulationConfig
 from aiops.simulate.generator import simulate
@@ -29,6 +29,8 @@ from pipeline.sources import TIMESTAMP_ATTRIBUTE
 from pipeline.store import acquire_store, release_store
 from transforms.alert.view import AlertView, fold_events
 from transforms.alert_elements import AlertCommand, AlertEvent
+from transforms.clock import wall_clock_us
+from transforms.elements import MINUTE_US
 from transforms.redact.redactor import Redactor
 from transforms.redact.settings import DemoKey, RedactSettings
 
@@ -69,7 +71,7 @@ def copy(store: Path, to: Path) -> Path:
 
 
 def act(store: Path, view: AlertView, action: str, **more: Any) -> list[AlertEvent]:
-    clock = now_us()
+    clock = wall_clock_us()
     command = AlertCommand(
         f"{action}-{clock}", view.tenant_id, action, "ann", clock, view.alert_id, **more  # type: ignore[arg-type]
     )  # fmt: skip
@@ -245,7 +247,7 @@ def test_alerts_from_pubsub_to_pubsub(
     pipeline = beam.Pipeline(runner=choose_runner(settings), options=options)
     build_job(pipeline, settings)
     result = pipeline.run()
-    foreign = AlertCommand("c0", "globex", "comment", "eve", now_us(), "f" * 32, note="not mine")
+    foreign = AlertCommand("c0", "globex", "comment", "eve", wall_clock_us(), "f" * 32, note="not mine")
     traffic = Traffic(topics["alert-logs"], topics["acme-commands"], foreign)
     traffic.start()
     try:
@@ -255,7 +257,13 @@ def test_alerts_from_pubsub_to_pubsub(
             if event.event_type == "opened"
         )
         command = AlertCommand(
-            "c1", "acme", "acknowledge", "ann", now_us(), opened.alert_id, note="password=hunter2hunter2"
+            "c1",
+            "acme",
+            "acknowledge",
+            "ann",
+            wall_clock_us(),
+            opened.alert_id,
+            note="password=hunter2hunter2",
         )
         for data in (command_message(command).data, b"no command of ann@example.com"):
             publisher.publish(topics["acme-commands"], data).result(timeout=30)
@@ -297,7 +305,7 @@ def test_a_stream_that_begins_without_state_knows_the_alerts_of_its_store(
     for name in names:
         publisher.create_topic(name=topics[name])
         subscriber.create_subscription(name=subscriptions[name], topic=topics[name])
-    past = alert_event(0, occurred_at=now_us() - MINUTE_US)
+    past = alert_event(0, occurred_at=wall_clock_us() - MINUTE_US)
     store_path = str(tmp_path / "live.duckdb")
     with DuckDBStore(store_path) as store:
         store.append("alert_events", [past])
@@ -311,7 +319,7 @@ def test_a_stream_that_begins_without_state_knows_the_alerts_of_its_store(
     pipeline = beam.Pipeline(runner=choose_runner(settings), options=options)
     build_job(pipeline, settings)
     result = pipeline.run()
-    command = AlertCommand("c1", "acme", "acknowledge", "ann", now_us(), past.alert_id)
+    command = AlertCommand("c1", "acme", "acknowledge", "ann", wall_clock_us(), past.alert_id)
     traffic = Traffic(topics["cold-logs"], topics["cold-commands"], command)
     traffic.start()
     try:

@@ -7,7 +7,6 @@ from collections.abc import Iterable
 import msgspec
 import pytest
 from gemini_samples import (
-    MINUTE_US,
     REFUSED,
     SERVED,
     START_US,
@@ -24,13 +23,13 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from transforms.analyze.analyst import Analyst, Analyzed
-from transforms.analyze.budget import DAY_US, Allowance, Budget, can_afford, fill, spend
+from transforms.analyze.budget import Allowance, Budget, can_afford, fill, spend
 from transforms.analyze.memory import TenantMemory
 from transforms.analyze.model import Reply
 from transforms.analyze.prices import DEFAULT_PRICES, cost_usd, read_prices
 from transforms.analyze.select import SelectState, SelectWindows, notice_of_window, select_window
 from transforms.analyze.settings import AnalyzeSettings
-from transforms.elements import Anomaly
+from transforms.elements import DAY_US, MINUTE_US, Anomaly
 from transforms.gemini_elements import (
     BandEvidence,
     DeployEvidence,

@@ -8,17 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gemini_samples import (
-    MINUTE_US,
-    REFUSED,
-    RETRY,
-    SERVED,
-    START_US,
-    answer,
-    finding,
-    quiet_window,
-    window,
-)
+from gemini_samples import REFUSED, RETRY, SERVED, START_US, answer, finding, quiet_window, window
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
@@ -28,7 +18,7 @@ from transforms.analyze.prompt import PROMPT_VERSION, Prompt, build_prompt, plan
 from transforms.analyze.schema import BadAnswerError, read_answer
 from transforms.analyze.tokens import estimate_tokens
 from transforms.analyze.verdicts import make_anomaly, make_hypothesis, make_verdict
-from transforms.elements import Anomaly
+from transforms.elements import MINUTE_US, Anomaly
 from transforms.gemini_elements import (
     BandEvidence,
     DeployEvidence,

@@ -16,7 +16,7 @@ from apache_beam.testing.test_pipeline import TestPipeline
 from apache_beam.testing.test_stream import TestStream
 from apache_beam.transforms.window import TimestampedValue
 from apache_beam.utils.timestamp import Timestamp
-from gemini_samples import MINUTE_US, START_US, ScriptedModel, quiet_window, truthful, window
+from gemini_samples import START_US, ScriptedModel, quiet_window, truthful, window
 
 from pipeline.analysis import KeyedNotice
 from transforms.analyze.background import Background, Inline
@@ -27,7 +27,7 @@ from transforms.analyze.select import Notice, notice_of_window
 from transforms.analyze.settings import AnalyzeSettings
 from transforms.analyze.transform import AnalyzeWithGemini
 from transforms.coders import register_coders, register_struct
-from transforms.elements import Anomaly
+from transforms.elements import MINUTE_US, Anomaly
 from transforms.gemini_elements import GeminiCall, WindowEvidence
 
 register_coders()

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from transforms.detect.baselines.book import CalendarEntry, make_calendar
 from transforms.detect.baselines.book_loading import load_book
-from transforms.detect.baselines.interface import HOUR_US
 from transforms.detect.baselines.maintenance import UNNAMED, maintenance_note
 from transforms.detect.baselines.seasons import (
     WEEK_HOURS,
@@ -22,6 +21,7 @@ from transforms.detect.baselines.seasons import (
     new_season,
     usual_value,
 )
+from transforms.elements import HOUR_US
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 ZONES = (

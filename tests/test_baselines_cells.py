@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from transforms.detect.baselines.cells import LARGEST_VALUE, SIZE, Cells
-from transforms.detect.baselines.interface import DAY_US, HOUR_US
 from transforms.detect.baselines.novelty import NoveltySettings, learn_value, measure_value, new_novelty
+from transforms.elements import DAY_US, HOUR_US
 
 sizes = st.floats(1e-20, LARGEST_VALUE)
 numbers = sizes | sizes.map(lambda size: -size) | st.integers(-300, 300).map(float)

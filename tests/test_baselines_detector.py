@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from transforms.detect.baselines.interface import DAY_US, HOUR_US, Judgement, Observation
+from transforms.detect.baselines.interface import Judgement, Observation
 from transforms.detect.baselines.learned import (
     STATE_VERSION,
     LearnedDetector,
@@ -21,6 +21,7 @@ from transforms.detect.baselines.learned import (
     decode_detector,
 )
 from transforms.detect.baselines.seasons import Calendar
+from transforms.elements import DAY_US, HOUR_US
 
 DEFAULTS = LearnedSettings()
 STEP_US = HOUR_US // 12

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 from fake_bigquery import _problem
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sample_store import service_window
 
@@ -60,6 +60,7 @@ def _values(column: Column, struct: Any, wrong: bool) -> st.SearchStrategy[Any]:
 
 
 @pytest.mark.parametrize("table", ["anomalies", "incidents", "service_windows", "failed_rows"])
+@settings(max_examples=40)
 @given(data=st.data())
 def test_what_fits_is_sent_and_taken(table: str, data: st.DataObject) -> None:
     """Values of the columns' types, to their last one, NaN and lone surrogates too, are never refused."""
@@ -69,6 +70,7 @@ def test_what_fits_is_sent_and_taken(table: str, data: st.DataObject) -> None:
 
 
 @pytest.mark.parametrize("table", ["anomalies", "dead_letters", "gemini_calls"])
+@settings(max_examples=40)
 @given(data=st.data())
 def test_what_does_not_fit_is_found_before_it_is_sent(table: str, data: st.DataObject) -> None:
     """Whatever stands in a row, it becomes JSON, and has a problem exactly if BigQuery would refuse it."""

@@ -1,4 +1,8 @@
-"""The command `aiops` as a process: what people see, and what scripts get as exit code."""
+"""The command `aiops`: what people see, and what scripts get as exit code.
+
+A process of its own takes seconds to start: it is for what only a process shows, such as signals, pipes and
+whatever the libraries print.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +17,9 @@ from pathlib import Path
 
 import duckdb
 import pytest
+from typer.testing import CliRunner, Result
 
+from aiops.cli import app
 from aiops.simulate.config import SimulationConfig
 from aiops.simulate.generator import simulate
 from pipeline.duckdb_store import DuckDBStore
@@ -35,6 +41,11 @@ def aiops(*arguments: str, cwd: Path, stdin: bytes = b"") -> subprocess.Complete
         timeout=120,
         check=False,
     )
+
+
+def called(*arguments: str) -> Result:
+    """The same in this process."""
+    return CliRunner().invoke(app, [*arguments], env={"COLUMNS": "80", "NO_COLOR": "1"})
 
 
 def said(result: subprocess.CompletedProcess[bytes]) -> str:
@@ -59,11 +70,15 @@ def test_a_run_says_what_it_found_and_nothing_else(tmp_path: Path, logs: Path) -
     assert "--redaction_key_file" in said(result)
 
 
-def test_a_key_of_ones_own_silences_the_warning(tmp_path: Path, logs: Path) -> None:
+def test_a_key_of_ones_own_silences_the_warning(
+    tmp_path: Path, logs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The demo key is warned of only while it is used."""
-    (tmp_path / "key").write_text("0123456789abcdef")
-    result = aiops("run", "--input", str(logs), "--redaction_key_file", "key", cwd=tmp_path)
-    assert "Warning" not in said(result)
+    monkeypatch.chdir(tmp_path)
+    Path("key").write_text("0123456789abcdef")
+    result = called("run", "--input", str(logs), "--redaction_key_file", "key")
+    assert result.exit_code == 0
+    assert "Warning" not in result.stderr
 
 
 def test_an_array_from_a_pipe_is_read(tmp_path: Path) -> None:
@@ -84,14 +99,15 @@ def test_an_array_from_a_pipe_is_read(tmp_path: Path) -> None:
     ],
 )
 def test_unusable_input_shows_in_summary_and_exit_code(
-    tmp_path: Path, content: bytes, code: int, said_why: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes, code: int, said_why: str
 ) -> None:
     """Scripts see by the exit code that not all input could be used; people see why."""
-    (tmp_path / "input").write_bytes(content)
-    result = aiops("run", "--input", "input", cwd=tmp_path)
-    assert result.returncode == code
-    assert said_why in said(result)
-    assert "Traceback" not in said(result)
+    monkeypatch.chdir(tmp_path)
+    Path("input").write_bytes(content)
+    result = called("run", "--input", "input")
+    assert result.exit_code == code
+    assert said_why in result.stderr
+    assert "Traceback" not in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -111,13 +127,14 @@ def test_unusable_input_shows_in_summary_and_exit_code(
     ],
 )
 def test_what_is_wrong_at_launch_is_one_message(
-    tmp_path: Path, logs: Path, arguments: list[str], said_why: str
+    tmp_path: Path, logs: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], said_why: str
 ) -> None:
     """Exit code 2, the cause on one line, and no traceback."""
-    result = aiops("run", *arguments, cwd=tmp_path)
-    assert result.returncode == 2
-    assert said_why in said(result)
-    assert len(said(result).splitlines()) == 1
+    monkeypatch.chdir(tmp_path)
+    result = called("run", *arguments)
+    assert result.exit_code == 2
+    assert said_why in result.stderr
+    assert len(result.stderr.splitlines()) == 1
 
 
 def test_a_store_that_another_run_writes_is_refused_at_once(tmp_path: Path, logs: Path) -> None:
@@ -149,7 +166,7 @@ def test_a_stopped_run_says_how_to_go_on_and_can_be_repeated(
     assert process.wait(timeout=20) == code
     assert "stopped" in message
     assert "Traceback" not in message
-    assert aiops("run", "--input", str(logs), "--store", "s.duckdb", cwd=tmp_path).returncode == 0
+    assert called("run", "--input", str(logs), "--store", str(tmp_path / "s.duckdb")).exit_code == 0
     with DuckDBStore(str(tmp_path / "s.duckdb"), read_only=True) as store:
         totals = store.ledger_totals()
     assert (totals["received"], totals["balanced"]) == (len(LINES), True)
@@ -158,7 +175,6 @@ def test_a_stopped_run_says_how_to_go_on_and_can_be_repeated(
 @pytest.mark.parametrize(
     "command",
     [
-        [],
         ["run"],
         ["show"],
         ["show", "anomalies"],
@@ -169,16 +185,31 @@ def test_a_stopped_run_says_how_to_go_on_and_can_be_repeated(
         ["demo"],
     ],
 )
-def test_every_command_has_help_that_fits_80_columns(tmp_path: Path, command: list[str]) -> None:
+def test_every_command_has_help_that_fits_80_columns(command: list[str]) -> None:
     """--help ends with 0, and no line is wider than a small terminal but examples to copy."""
-    result = aiops(*command, "--help", cwd=tmp_path)
-    assert result.returncode == 0
-    lines = result.stdout.decode().splitlines()
+    result = called(*command, "--help")
+    assert result.exit_code == 0
+    lines = result.stdout.splitlines()
     assert [line for line in lines if len(line) > 80 and not line.startswith("  ")] == []
 
 
-def test_an_unknown_command_is_named(tmp_path: Path) -> None:
+def test_the_command_alone_needs_no_slow_import(tmp_path: Path) -> None:
+    """Help comes at once, because Beam is not loaded for it."""
+    result = aiops("--help", cwd=tmp_path)
+    assert result.returncode == 0
+    assert max(map(len, result.stdout.decode().splitlines())) <= 80
+    code = "import sys, aiops.cli; sys.exit('apache_beam' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
+
+
+def test_a_job_without_gemini_does_not_load_its_client() -> None:
+    """It takes a second of every start."""
+    code = "import sys, pipeline.main; sys.exit('google.genai' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
+
+
+def test_an_unknown_command_is_named() -> None:
     """A typing error gives exit code 2 and names what was typed."""
-    result = aiops("shwo", cwd=tmp_path)
-    assert result.returncode == 2
-    assert "shwo" in said(result)
+    result = called("shwo")
+    assert result.exit_code == 2
+    assert "shwo" in result.stderr

@@ -14,9 +14,9 @@ from msgspec.structs import replace
 
 from transforms.coders import StructCoder
 from transforms.correlate.clues import clue_of_anomaly
-from transforms.correlate.settings import MINUTE_US, CorrelateSettings
+from transforms.correlate.settings import CorrelateSettings
 from transforms.correlate.state import MAX_GROUPS, MAX_INCIDENTS, MAX_MEMBERS, MAX_SERVICES, TenantMemory
-from transforms.elements import ANOMALY_SEVERITIES, content_id
+from transforms.elements import ANOMALY_SEVERITIES, MINUTE_US, content_id
 
 CALLS = [("web", "cart"), ("cart", "db"), ("web", "search"), ("search", "db")]
 NAMES = ["web", "cart", "db", "search", "alone"]

@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 from correlate_bench import Tenant, because, make_anomaly, make_facts, mesh
 
-from transforms.correlate.settings import MINUTE_US
-from transforms.elements import Anomaly, Evidence
+from transforms.elements import MINUTE_US, Anomaly, Evidence
 from transforms.incident_elements import Incident
 
 CHAIN = [("web", "cart"), ("cart", "db")]

@@ -10,11 +10,10 @@ from correlate_bench import Tenant, make_anomaly, make_facts, mesh
 from transforms.correlate.clues import ServiceFacts
 from transforms.correlate.root_cause import MAX_CAUSES, listed, rank_causes
 from transforms.correlate.services import MOST_GROWN
-from transforms.correlate.settings import MINUTE_US
-from transforms.correlate.state import IncidentState, TenantMemory
+from transforms.correlate.state import MAX_DEPLOYS, IncidentState, TenantMemory
 from transforms.correlate.symptoms import Symptoms
 from transforms.correlate.traces import FailingTrace, FailingTraces
-from transforms.elements import Anomaly, RequestStats
+from transforms.elements import MINUTE_US, Anomaly, RequestStats
 from transforms.incident_elements import Incident, RootCause
 
 CALLS = [("web", "cart"), ("cart", "db")]
@@ -239,6 +238,26 @@ def test_a_deploy_just_before_speaks_for_its_service(minutes_before: int, counts
     assert cause(incident, "b").revision == ("b:v7" if counts else "")
     said = f"b:v7 was rolled out {minutes_before} min before it began"
     assert (said in cause(incident, "b").reasons) == counts
+
+
+def test_of_many_deploys_those_that_tell_most_are_listed_and_all_are_counted() -> None:
+    """One service that is rolled out without end does not hide what was rolled out to another one."""
+    calls = [("a", "b"), ("b", "a")]
+    tenant = Tenant()
+    for minute in range(20):
+        facts = mesh(calls)
+        busy = [(minute * MINUTE_US + second, f"a:{minute}-{second}") for second in range(20)]
+        facts["a"].deploys.extend(make_facts("a", deploys=busy).deploys)
+        if minute == 3:
+            facts["b"].deploys.extend(make_facts("b", deploys=[(minute * MINUTE_US, "b:v7")]).deploys)
+        tenant.at(minute, facts, ill(["a", "b"], minute) if minute >= 17 else [])
+    incident = judge(tenant, mesh(calls), [*ill(["a", "b"], 20), *ill(["a"], 20, "latency_increase")])
+    assert len(incident.deploys) == MAX_DEPLOYS
+    assert incident.deploy_count == 20 * 20 + 1
+    assert "b:v7" in [deploy.what for deploy in incident.deploys]
+    assert "a:17-19" in [deploy.what for deploy in incident.deploys]
+    assert "a:3-0" not in [deploy.what for deploy in incident.deploys]
+    assert max(len(one.unlisted_deploys) for one in tenant.memory.incidents) < 500
 
 
 def test_a_deploy_after_it_began_is_no_cause() -> None:

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from transforms.coders import FORMAT_VERSION, StructCoder
 from transforms.correlate.correlate import CorrelateTenant
-from transforms.correlate.settings import MINUTE_US, ConfiguredDependency, CorrelateSettings
+from transforms.correlate.settings import ConfiguredDependency, CorrelateSettings
 from transforms.correlate.state import TenantMemory
+from transforms.elements import MINUTE_US
 
 GOLDEN = Path(__file__).parent / "golden_state" / "correlation_v1.json"
 CODER: StructCoder[TenantMemory] = StructCoder(TenantMemory)

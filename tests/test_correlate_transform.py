@@ -21,9 +21,8 @@ from correlate_bench import make_anomaly, mesh
 from pipeline.main import build_job
 from pipeline.settings import Settings
 from transforms.coders import register_coders
-from transforms.correlate.settings import MINUTE_US
 from transforms.correlate.transform import DEPENDENCIES, INCIDENTS, CorrelateAnomalies
-from transforms.elements import Anomaly, WindowSummary, content_id
+from transforms.elements import MINUTE_US, Anomaly, WindowSummary, content_id
 
 register_coders()
 

@@ -21,10 +21,9 @@ from transforms.detect.deploy_changes import needed_z, rate_change_z
 from transforms.detect.deploys import DeployMemory, DeployRegression, regression_finding, watch_deploys
 from transforms.detect.findings import make_anomaly
 from transforms.detect.signals import HISTORY_WINDOWS, WindowSignals, compact, signals_of
-from transforms.elements import DeployEvent, Example, PatternStats, WindowSummary, content_id
+from transforms.elements import MINUTE_US, DeployEvent, Example, PatternStats, WindowSummary, content_id
 from transforms.summarize.merging import drop_lone_revision
 
-MINUTE_US = 60_000_000
 START = 30_000_000  # minutes since 1970
 
 Counts = dict[str, "int | dict[str, int]"]

@@ -11,9 +11,8 @@ from transforms.detect.history import (
     WindowHistory,
 )
 from transforms.detect.signals import HISTORY_WINDOWS, KEPT_PATTERNS, Span, compact, signals_of
-from transforms.elements import PatternStats, WindowSummary
+from transforms.elements import MINUTE_US, PatternStats, WindowSummary
 
-MINUTE_US = 60_000_000
 LATE_WINDOWS = LATE_US // MINUTE_US
 
 

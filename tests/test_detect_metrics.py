@@ -25,6 +25,7 @@ from transforms.detect.metrics import (
     severity_of,
 )
 from transforms.elements import (
+    MINUTE_US,
     NANOSECONDS,
     Buckets,
     MetricPoint,
@@ -34,7 +35,6 @@ from transforms.elements import (
     MetricWindow,
 )
 
-MINUTE_US = 60_000_000
 GAUGE = MetricSeries("acme", "cart", "custom/queue", "GAUGE", "value", "{}", "pod-1", "1", "5e1d")
 TOTAL = msgspec.structs.replace(GAUGE, kind="CUMULATIVE", statistic="rate")
 

@@ -41,14 +41,19 @@ from transforms.detect.history import NO_BOOK, ServiceMemory, TrackHistory, Wind
 from transforms.detect.singles import SingleState
 from transforms.detect.transform import WatchServices, snapshot_event
 from transforms.detect.watch import ServiceBaselines
-from transforms.elements import BaselineSnapshot, PatternStats, RequestStats, WindowSummary
+from transforms.elements import (
+    HOUR_US,
+    MINUTE_US,
+    BaselineSnapshot,
+    PatternStats,
+    RequestStats,
+    WindowSummary,
+)
 from transforms.sketches import latency_bin
 
 register_coders()
 
 GOLDEN = Path(__file__).parent / "golden_state"
-MINUTE_US = 60_000_000
-HOUR_US = 60 * MINUTE_US
 START_SECOND = 1_767_225_600  # 2026-01-01T00:00:00Z
 START_US = START_SECOND * 1_000_000
 DAY = 24 * 60

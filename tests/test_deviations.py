@@ -18,6 +18,8 @@ from transforms.detect.deviations import (
 )
 from transforms.detect.findings import MOST_METRICS, Finding, find_evidence, make_anomaly
 from transforms.elements import (
+    DAY_US,
+    MINUTE_US,
     SEVERITY_NUMBERS,
     Anomaly,
     AnomalyMetric,
@@ -28,8 +30,6 @@ from transforms.elements import (
     WindowSummary,
 )
 
-MINUTE_US = 60_000_000
-DAY_US = 24 * 60 * MINUTE_US
 START_US = 1_768_780_800_000_000
 HOSTILE = [
     "",

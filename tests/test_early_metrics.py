@@ -8,9 +8,8 @@ from hypothesis import strategies as st
 
 from transforms.detect.early_metrics import LEAST_WINDOWS, LONGEST_HELD, share_limit
 from transforms.detect.metrics import JudgedMetric, JudgeMetric, SeriesMemory
-from transforms.elements import MetricPoint, MetricSeries, MetricSlice, MetricSummary
+from transforms.elements import MINUTE_US, MetricPoint, MetricSeries, MetricSlice, MetricSummary
 
-MINUTE_US = 60_000_000
 START_US = 1_768_780_800_000_000
 CPU = "custom.googleapis.com/CpuUsageRate"
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import apache_beam as beam
 import pytest
-from fake_gemini import say, serving
+from fake_gemini import FakeGemini, say, serving
 from gemini_samples import truthful
 from google.cloud import pubsub_v1
 from test_streaming import DEADLINE_SECONDS, PROJECT, failing_line, publish
@@ -48,10 +48,9 @@ def test_a_live_batch_is_asked_about_and_every_anomaly_of_it_is_stored(
         result = pipeline.run()
         try:
             publish(topic, [line_of(service, number) for number in range(3) for service in range(12)])
-            calls, anomalies = wait_for_answers(store_path)
+            prompts, calls, anomalies = wait_for_answers(store_path, server)
         finally:
             result.cancel()
-        prompts = len(server.requests)
     answered = [call for call in calls if call["outcome"] == "answered"]
     assert len(answered) >= 10
     assert len({call["call_id"] for call in calls}) == len(calls)
@@ -59,17 +58,21 @@ def test_a_live_batch_is_asked_about_and_every_anomaly_of_it_is_stored(
     assert {row["service"] for row in anomalies} == {call["service"] for call in answered}
 
 
-def wait_for_answers(store_path: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Rows of windows, and anomalies of Gemini, once ten windows are answered."""
+def wait_for_answers(
+    store_path: str, server: FakeGemini
+) -> tuple[int, list[dict[str, Any]], list[dict[str, Any]]]:
+    """Requests, rows of windows, anomalies of Gemini, once ten are answered and none is in flight."""
     store = acquire_store(store_path)
     try:
         deadline = time.monotonic() + 2 * DEADLINE_SECONDS
         while True:
             calls = store.query("SELECT * FROM gemini_calls WHERE subject = 'window'")
             anomalies = store.query("SELECT * FROM current_anomalies WHERE detector = 'gemini'")
-            answered = sum(call["outcome"] == "answered" for call in calls)
-            if (answered >= 10 and len(anomalies) >= 10) or time.monotonic() > deadline:
-                return calls, anomalies
+            prompts = len(server.requests)
+            answered = [call["request_id"] for call in calls if call["outcome"] == "answered"]
+            is_done = len(set(answered)) == prompts and min(len(answered), len(anomalies)) >= 10
+            if is_done or time.monotonic() > deadline:
+                return prompts, calls, anomalies
             time.sleep(0.5)
     finally:
         release_store(store_path)

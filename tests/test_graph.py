@@ -17,6 +17,7 @@ EVERYTHING = [
     *("--input_subscription", "projects/acme-prod/subscriptions/logs"),
     *("--metrics_subscription", "projects/acme-prod/subscriptions/metrics"),
     *("--anomaly_topic", "projects/acme-prod/topics/anomalies"),
+    *("--heartbeat_topic", "projects/acme-prod/topics/heartbeats"),
     *("--commands", "acme=projects/acme-prod/subscriptions/acme-commands"),
     *("--commands", "globex=projects/acme-prod/subscriptions/globex-commands"),
 ]
@@ -168,6 +169,22 @@ def test_dead_letters_of_all_kinds_are_published_and_feed_nothing_else() -> None
         "PublishAlertEventsPerTenant",
     }
     assert {step.full_label.split("/")[0] for step in graph.after(meeting)} == {"PublishDeadLetters"}
+
+
+@pytest.mark.parametrize("ending", ["WatchLedger/JudgeMinute", "WatchMetricLedger/JudgeMinute"])
+def test_the_watch_of_the_ledger_feeds_nothing(graph: Graph, ending: str) -> None:
+    """It looks on: what it waits for, an hour and more, nobody else waits for."""
+    assert waits_for_event_time(graph.step(ending))
+    assert graph.after(graph.step(ending)) == []
+
+
+def test_heartbeats_stand_for_themselves(graph: Graph) -> None:
+    """They come from no source of data and feed nothing but their topic, so that they hold back nothing."""
+    beats = graph.step("Beat/OfMinute")
+    assert graph.sources(beats) == {"Beat"}
+    after = graph.after(graph.step("Beat/Clock/Start/Impulse"))
+    assert beats in after
+    assert {step.full_label.split("/")[0] for step in after} == {"Beat", "PublishHeartbeats"}
 
 
 def test_no_message_shares_a_stage_with_bigquery(cloud_graph: Graph) -> None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from loopback_servers import json_server
 from typer.testing import CliRunner, Result
 
 from aiops.cli import app
@@ -30,7 +29,6 @@ PREFIX = "/v1b3/projects/my-project/locations/europe-west1"
 class FakeDataflow:
     """Jobs by id, the requests that came, and an HTTP status to fail with."""
 
-    address: str = ""
     jobs: dict[str, dict[str, Any]] = field(default_factory=dict)
     requests: list[tuple[str, str, Any]] = field(default_factory=list)
     failure: int = 0
@@ -63,32 +61,9 @@ class FakeDataflow:
 @pytest.fixture
 def dataflow(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeDataflow]:
     fake = FakeDataflow()
-
-    class Handler(BaseHTTPRequestHandler):
-        def _answer(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            status, answer = fake.answer(self.command, self.path, json.loads(body or b"null"))
-            content = json.dumps(answer).encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
-
-        do_GET = do_POST = do_PUT = _answer  # noqa: N815
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    fake.address = f"127.0.0.1:{server.server_port}"
-    monkeypatch.setenv("DATAFLOW_EMULATOR_HOST", fake.address)
-    yield fake
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with json_server(fake.answer) as address:
+        monkeypatch.setenv("DATAFLOW_EMULATOR_HOST", address)
+        yield fake
 
 
 def _launch(*arguments: str, answer: str = "") -> Result:

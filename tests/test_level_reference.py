@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from level_bench import DAY_US, HOUR_US, MONDAY_US
+from level_bench import MONDAY_US
 
 from transforms.detect.baselines.level import BankState, LevelBank, LevelSettings, Vectors
 from transforms.detect.baselines.seasons import Calendar
+from transforms.elements import DAY_US, HOUR_US
 
 pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")
 

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from gemini_samples import MINUTE_US, START_US, ScriptedModel
+from gemini_samples import START_US, ScriptedModel
 from msgspec.structs import replace
 
 from transforms.analyze.analyst import Analyst, Analyzed
@@ -14,6 +14,7 @@ from transforms.analyze.memory import TenantMemory
 from transforms.analyze.model import Reply
 from transforms.analyze.narrative import HEADINGS, add_template, build_narrative_prompt
 from transforms.analyze.settings import AnalyzeSettings
+from transforms.elements import MINUTE_US
 from transforms.incident_elements import (
     EffectStep,
     Incident,

@@ -5,10 +5,8 @@ from __future__ import annotations
 import pytest
 
 from transforms.detect.new_patterns import MOST_WATCHED, Emerged, NewPatternMemory, watch_new_patterns
-from transforms.elements import SEVERITY_NUMBERS, PatternStats, WindowSummary
+from transforms.elements import DAY_US, MINUTE_US, SEVERITY_NUMBERS, PatternStats, WindowSummary
 
-MINUTE_US = 60_000_000
-DAY_US = 24 * 60 * MINUTE_US
 START_US = 1_768_780_800_000_000
 INFO, WARNING, ERROR = (SEVERITY_NUMBERS[name] for name in ("INFO", "WARNING", "ERROR"))
 

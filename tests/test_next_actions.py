@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from alert_events import MINUTE_US, START_US, alert_event
+from alert_events import START_US, alert_event
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,8 +16,8 @@ from transforms.alert.next_actions import NOTIFY_ACTOR, Told, next_actions
 from transforms.alert.notify_policy import ChannelTraits, Hours, HoursCondition, Match, Policy, Route, Step
 from transforms.alert.situation import Situation, changes_situations, fold_event
 from transforms.alert_elements import AlertCommand, AlertEvent, Matcher
+from transforms.elements import HOUR_US, MINUTE_US
 
-HOUR_US = 60 * MINUTE_US
 CHANNELS = {
     "mail": ChannelTraits(),
     "chat": ChannelTraits(),

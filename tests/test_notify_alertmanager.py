@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
-from alert_events import MINUTE_US, START_US, alert_event
+from alert_events import START_US, alert_event
 from conftest import free_port, unavailable, wait_for_port
 from loopback_servers import HttpServer, http_server
 
@@ -22,6 +22,7 @@ from aiops.notify.notifier import Notifier
 from aiops.notify.outbox import Outbox
 from aiops.notify.senders import make_sender
 from transforms.alert.notify_policy import Policy, Route, Step
+from transforms.elements import MINUTE_US
 
 pytestmark = pytest.mark.alertmanager
 T = TypeVar("T")

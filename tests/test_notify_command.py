@@ -25,6 +25,7 @@ from pipeline.alert_log import stored_events
 from pipeline.alert_messages import event_message
 from pipeline.duckdb_store import DuckDBStore
 from transforms.alert_elements import AlertCommand, AlertEvent
+from transforms.clock import wall_clock_us
 
 ROOT = Path(__file__).parent.parent
 PROJECT = "aiops-test"
@@ -44,12 +45,8 @@ def server() -> Iterator[HttpServer]:
         yield running
 
 
-def now_us() -> int:
-    return time.time_ns() // 1_000
-
-
 def event(sequence: int, kind: Any, **changes: Any) -> AlertEvent:
-    now = now_us()
+    now = wall_clock_us()
     return alert_event(
         sequence, kind, **{"opened_at": now, "last_seen_at": now, "occurred_at": now} | changes
     )
@@ -220,11 +217,11 @@ def test_commands_in_a_store_count_once_and_for_their_tenant(place: Place) -> No
     """A copy of a command adds nothing; one for another tenant's alert is answered, not done."""
     place.append(event(0, "opened"))
     log = StoreCommandLog(str(place.store))
-    repeat = AlertCommand("c1", "acme", "repeat", "notify", now_us(), "a1", "told again, to hook")
-    log.write([repeat, repeat], now_us())
-    log.write([repeat], now_us())
+    repeat = AlertCommand("c1", "acme", "repeat", "notify", wall_clock_us(), "a1", "told again, to hook")
+    log.write([repeat, repeat], wall_clock_us())
+    log.write([repeat], wall_clock_us())
     assert [(one.event_type, one.sequence) for one in place.events()] == [("opened", 0), ("repeated", 1)]
-    log.write([AlertCommand("c2", "other", "repeat", "notify", now_us(), "a1")], now_us())
+    log.write([AlertCommand("c2", "other", "repeat", "notify", wall_clock_us(), "a1")], wall_clock_us())
     assert [one.event_type for one in place.events() if one.tenant_id == "other"] == ["rejected"]
     assert [one.status for one in place.events() if one.tenant_id == "acme"] == ["open", "open"]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from alert_events import MINUTE_US, START_US, alert_event
+from alert_events import START_US, alert_event
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -28,12 +28,12 @@ from aiops.notify.secrets import SecretError, SecretRef
 from aiops.notify.state_file import StateError
 from transforms.alert.notify_policy import ChannelTraits, Policy, Route, Step
 from transforms.alert_elements import AlertEvent
+from transforms.elements import HOUR_US, MINUTE_US
 
 SECOND_US = 1_000_000
 KEY = SecretRef("env", "KEY")
 CHAT = SlackChannel(name="chat", url=KEY, fallback="mail")
 PAGER = PagerDutyChannel(name="pager", routing_key=KEY)
-HOUR_US = 60 * MINUTE_US
 RULES = Policy(
     (Route("all", (Step(0, ("chat",)),), repeat_us=HOUR_US),),
     {"chat": ChannelTraits(), "mail": ChannelTraits(), "pager": ChannelTraits(keeps_state=True)},

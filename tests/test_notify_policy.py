@@ -17,10 +17,10 @@ from aiops.notify.command import app
 from aiops.notify.policy_reading import PolicyError, load_policy
 from aiops.notify.secrets import SecretError, SecretRef
 from transforms.alert.notify_policy import HoursCondition, Match, Step
+from transforms.elements import MINUTE_US
 
 WIDE = {"COLUMNS": "160"}
 DOCS = Path(__file__).parent.parent / "docs" / "notify.md"
-MINUTE_US = 60_000_000
 MAIL = "  - {name: mail, type: email, to: a@x.org, sender: b@x.org, host: smtp.x.org}\n"
 CHAT = "  - {name: chat, type: slack, url: env:CHAT_URL}\n"
 HOURS = "hours:\n  - {name: office, zone: UTC, start: '09:00', end: '17:00'}\n"

@@ -20,12 +20,11 @@ from transforms.detect.baselines.observations import (
     signals_to_begin,
     split_signal,
 )
-from transforms.elements import FieldStats, PatternStats, RequestStats, WindowSummary
+from transforms.elements import MINUTE_US, FieldStats, PatternStats, RequestStats, WindowSummary
 from transforms.sketches import distinct_add, latency_bin
 
 pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")
 
-MINUTE_US = 60_000_000
 START_US = 1_768_780_800_000_000
 
 

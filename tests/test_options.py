@@ -40,6 +40,10 @@ def refused(*arguments: str) -> str:
         ),
         (["--input", "-", "--metrics", "-"], "both standard input"),
         (
+            [*FILES, "--heartbeat_topic", "projects/acme-prod/topics/heartbeats"],
+            "--heartbeat_topic is for a job that reads subscriptions",
+        ),
+        (
             ["--metrics_subscription", "s"],
             "--metrics_subscription: must look like projects/P/subscriptions/S",
         ),

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transforms.elements import Example, PatternStats, TraceError, WindowSummary, content_id
+from transforms.elements import MINUTE_US, Example, PatternStats, TraceError, WindowSummary, content_id
 from transforms.patterns import merge
 from transforms.patterns.merge import (
     LEARNING_SECONDS,
@@ -17,7 +17,6 @@ from transforms.patterns.merge import (
     lineage,
 )
 
-MINUTE_US = 60_000_000
 USERS = ["ana", "ben", "cleo", "dora", "egon", "fay", "gus", "hana", "ivo", "june"]
 TEXTS = st.one_of(
     st.builds("login of {} from <*>".format, st.sampled_from(USERS)),

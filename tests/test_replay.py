@@ -16,7 +16,9 @@ from typer.testing import CliRunner, Result
 from aiops.cli import app
 from pipeline.bigquery_insert import MOST_ROWS, InsertSettings, make_sendable
 from pipeline.bigquery_rows import encode_row, fail_row, written_row
+from pipeline.duckdb_store import DuckDBStore
 from pipeline.failed_rows import read_failed_rows, write_failed_rows
+from pipeline.replay import FAILED_QUERY
 from transforms.elements import FailedRow
 
 NOW_US = 1_767_261_600_000_000
@@ -69,6 +71,17 @@ def test_rows_of_files_and_of_the_table_are_sent_and_marked(
     assert max(rows for _, rows, _ in server.requests) <= MOST_ROWS
     assert [found.name for found in tmp_path.iterdir()] == [f"{path.name}.replayed"]
     assert sorted(row["status"] for row in server.rows["failed_rows"]) == ["failed"] * 3 + ["replayed"] * 3
+
+
+def test_the_query_finds_what_nobody_has_sent_again(tmp_path: Path) -> None:
+    """A row's mark hides it; asked of the local store, which has the same tables and views."""
+    rows = failed(0, 3)
+    with DuckDBStore(str(tmp_path / "s.duckdb")) as store:
+        store.append("failed_rows", rows)
+        store.append("failed_rows", [msgspec.structs.replace(rows[1], status="replayed", revision=1)])
+        sql = FAILED_QUERY.replace("`VIEW`", "current_failed_rows").replace("UNIX_MICROS", "epoch_us")
+        found = [FailedRow(**row) for row in store.query(sql)]
+    assert found == sorted((rows[0], rows[2]), key=lambda row: row.failed_row_id)
 
 
 def test_a_second_replay_finds_nothing(server: FakeBigQuery, dataset: str, tmp_path: Path) -> None:

@@ -97,6 +97,7 @@ def test_an_incident_is_told_with_its_evidence(page: str) -> None:
         "Check the roll-outs of the last hour.",
         "payments 0.81 · pod payments-7d9f-x · revision payments:v2.4.0",
         "payments:v2.4.0 was rolled out 1 min before it began",
+        "1,003 more: aiops show deploys",
         "checkout 0.15",
         "Then frontend 0.04",
         "10:25 checkout calls payments: half of its lines",

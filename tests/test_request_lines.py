@@ -20,9 +20,15 @@ from transforms.detect.request_line_table import (
     merge_columns,
 )
 from transforms.detect.request_lines import ADOPT_WINDOWS, MOST_POOLED
-from transforms.elements import SEVERITY_NUMBERS, Example, PatternStats, RequestStats, WindowSummary
+from transforms.elements import (
+    MINUTE_US,
+    SEVERITY_NUMBERS,
+    Example,
+    PatternStats,
+    RequestStats,
+    WindowSummary,
+)
 
-MINUTE_US = 60_000_000
 START_US = 1_768_780_800_000_000
 INFO, ERROR = SEVERITY_NUMBERS["INFO"], SEVERITY_NUMBERS["ERROR"]
 DEFAULT = signal_policy(NO_BOOK, "t", "s", "missing_lines")

@@ -10,16 +10,9 @@ import pytest
 from transforms.detect.history import TrackHistory
 from transforms.detect.rule_loading import builtin_rules
 from transforms.detect.rules import evaluate_rules
-from transforms.elements import (
-    Anomaly,
-    DeployEvent,
-    PatternStats,
-    RequestStats,
-    WindowSummary,
-)
+from transforms.elements import MINUTE_US, Anomaly, DeployEvent, PatternStats, RequestStats, WindowSummary
 from transforms.sketches import latency_bin, merge_sum
 
-MINUTE_US = 60_000_000
 START_US = 1_767_225_600_000_000
 QUIET_MINUTES = 20
 

@@ -17,10 +17,9 @@ from transforms.detect.history import TrackHistory, WindowHistory
 from transforms.detect.rule_loading import builtin_rules, load_rules
 from transforms.detect.rule_model import RuleBook
 from transforms.detect.rules import MAX_ANOMALIES_PER_RULE, evaluate_rules
-from transforms.elements import Anomaly, Example, PatternStats, RequestStats, WindowSummary
+from transforms.elements import MINUTE_US, Anomaly, Example, PatternStats, RequestStats, WindowSummary
 from transforms.sketches import distinct_add, latency_bin
 
-MINUTE_US = 60_000_000
 START_US = 1_767_225_600_000_000  # a full hour, so that slots of `repeat` begin with it
 
 

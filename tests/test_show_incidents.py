@@ -99,6 +99,7 @@ def test_the_story_tells_cause_effects_and_what_to_do(store: str) -> None:
         "it opened the incident",
         "236 more are counted, not listed",
         "10:23 payments payments:v2.4.0 1 min before it began",
+        "1,003 more are counted, not listed: aiops show deploys has them.",
         "10:25:00 payments → checkout → frontend 4bf92f3577b34da6",
         "• Check the roll-outs of the last hour.",
         "aiops show anomalies --store",

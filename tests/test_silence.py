@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from transforms.detect.silence import CHANCE, FORGET_US, Silence, SilenceMemory, watch_silence
+from transforms.elements import MINUTE_US
 
-MINUTE_US = 60_000_000
 HOUR, DAY = 60, 24 * 60
 START_US = 1_768_780_800_000_000  # a Monday, 00:00 UTC
 

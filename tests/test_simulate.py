@@ -77,11 +77,7 @@ def test_members_are_in_the_order_in_which_sinks_write_them(quiet):
 
 def test_all_kinds_of_logs_are_there():
     """Every platform, audit logs of reads and of a deploy, and stack traces appear."""
-    found = Counter(
-        (entry["resource"]["type"], entry["logName"].rpartition("/")[2])
-        for entry in entries(SimulationConfig())
-    )
-    for kind in (
+    missing = {
         ("cloud_run_revision", "run.googleapis.com%2Frequests"),
         ("cloud_run_revision", "run.googleapis.com%2Fstderr"),
         ("k8s_container", "server-accesslog-stackdriver"),
@@ -93,8 +89,13 @@ def test_all_kinds_of_logs_are_there():
         ("k8s_cluster", "cloudaudit.googleapis.com%2Factivity"),
         ("project", "cloudaudit.googleapis.com%2Factivity"),
         ("project", "cloudaudit.googleapis.com%2Fdata_access"),
-    ):
-        assert found[kind], kind
+    }
+    for line in simulate(SimulationConfig()):
+        entry = orjson.loads(line)
+        missing.discard((entry["resource"]["type"], entry["logName"].rpartition("/")[2]))
+        if not missing:
+            break
+    assert not missing
 
 
 def test_lines_come_in_the_order_of_event_time_within_the_run():
@@ -218,15 +219,18 @@ def test_without_background_nothing_fails():
 
 def test_there_is_something_to_redact():
     """E-mail addresses, a card number, a token and a password in a connection string appear."""
-    text = b"\n".join(simulate(SimulationConfig(faults="none", rate=3000, duration_seconds=180)))
-    for secret in (
+    missing = {
         rb"@mail.example",
         b"declined card 4",
         b"Bearer eyJ",
         b"token ya29.",
         b"postgresql://stock:",
-    ):
-        assert secret in text
+    }
+    for line in simulate(SimulationConfig(faults="none", rate=3000, duration_seconds=180)):
+        missing -= {secret for secret in missing if secret in line}
+        if not missing:
+            break
+    assert not missing
 
 
 @given(st.randoms(use_true_random=False))
@@ -379,7 +383,7 @@ def test_entries_are_about_as_long_as_real_ones(quiet):
 
 def test_memory_does_not_grow_with_the_run():
     """After warming up, ten more minutes need no more than half a MiB."""
-    run = deliveries(SimulationConfig(rate=100, duration_seconds=1300))
+    run = deliveries(SimulationConfig(rate=40, duration_seconds=1300))
     tracemalloc.start()
     try:
         _consume_until(run, 600)

@@ -16,9 +16,8 @@ from transforms.detect.baselines.interface import Judgement, Observation
 from transforms.detect.baselines.seasons import Calendar
 from transforms.detect.deviations import Deviation
 from transforms.detect.singles import FULL_STRENGTH, SingleState, detector_of, judge_single, strength_of
-from transforms.elements import WindowSummary
+from transforms.elements import MINUTE_US, WindowSummary
 
-MINUTE_US = 60_000_000
 START_US = 1_768_780_800_000_000
 OWN = "mine.Own"
 

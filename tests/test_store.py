@@ -22,6 +22,7 @@ from pipeline.columns import arrow_table
 from pipeline.store import DuckDBStore, StoreError, WriteToStore
 from pipeline.tables import TABLES, struct_columns, table_columns
 from transforms.elements import (
+    MINUTE_US,
     Anomaly,
     AnomalyMetric,
     DeadLetter,
@@ -31,8 +32,6 @@ from transforms.elements import (
     LogPattern,
     ServiceWindow,
 )
-
-MINUTE_US = 60_000_000
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ import pytest
 from google.cloud import pubsub_v1
 
 from pipeline.duckdb_store import acquire_store, release_store
+from pipeline.heartbeat_messages import HEARTBEAT_TYPE
 from pipeline.main import build_job, choose_runner
 from pipeline.options import parse_options
 from pipeline.sources import END_TIME_ATTRIBUTE, TIMESTAMP_ATTRIBUTE
@@ -54,11 +55,11 @@ def test_logs_from_pubsub_become_rows_and_published_anomalies(
     pubsub_emulator: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Messages of a sink come out as a window, as anomalies and dead letters in store and topics, and as a
-    balanced ledger.
+    balanced ledger; meanwhile the job gives signs of life.
     """
     monkeypatch.setenv("PUBSUB_EMULATOR_HOST", pubsub_emulator)
     publisher, subscriber = pubsub_v1.PublisherClient(), pubsub_v1.SubscriberClient()
-    topics = {name: publisher.topic_path(PROJECT, name) for name in ("logs", "anomalies", "letters")}
+    topics = {name: publisher.topic_path(PROJECT, name) for name in ("logs", "anomalies", "letters", "beats")}
     subscriptions = {name: subscriber.subscription_path(PROJECT, name) for name in topics}
     for name, topic in topics.items():
         publisher.create_topic(name=topic)
@@ -69,6 +70,7 @@ def test_logs_from_pubsub_become_rows_and_published_anomalies(
         [
             *("--input_subscription", subscriptions["logs"], "--anomaly_topic", topics["anomalies"]),
             *("--store", store_path, "--window_seconds", "10", "--dead_letter_topic", topics["letters"]),
+            *("--heartbeat_topic", topics["beats"]),
         ]
     )
     pipeline = beam.Pipeline(runner=choose_runner(settings), options=options)
@@ -81,9 +83,11 @@ def test_logs_from_pubsub_become_rows_and_published_anomalies(
         messages = pull_some(subscriber, subscriptions["anomalies"])
         rows, letters, balance = wait_for_rows(store_path, 61)
         told = pull_some(subscriber, subscriptions["letters"])
+        beats = pull_some(subscriber, subscriptions["beats"])
     finally:
         result.cancel()
 
+    assert {beat["type"] for beat in beats} == {HEARTBEAT_TYPE}
     assert {message["tenant_id"] for message in messages} == {"acme"}
     assert {message["anomaly_type"] for message in messages} >= {"error_spike"}
     assert sum(row["lines"] for row in rows) == 60

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import random
 from operator import itemgetter
+from unittest.mock import patch
 
 import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from transforms.capped_names import OTHERS
 from transforms.coarsening import LAST_ENDPOINT_LEVEL
-from transforms.elements import LogEntry, PatternStats, RequestStats, WindowSummary, content_id
-from transforms.revisions import MAX_PATTERN_REVISIONS, MAX_REVISIONS, OTHER_REVISIONS, add_revisions
+from transforms.elements import MINUTE_NS, LogEntry, PatternStats, RequestStats, WindowSummary, content_id
+from transforms.revisions import MAX_PATTERN_REVISIONS, MAX_REVISIONS, add_revisions
 from transforms.sketches import distinct_estimate, latency_quantile_us
+from transforms.summarize import merging
 from transforms.summarize.deduplicate import count_listed
 from transforms.summarize.gaps import FillGaps, ServiceMark
 from transforms.summarize.health import health_score
@@ -24,12 +27,12 @@ from transforms.summarize.merging import (
     copy_summary,
     drop_lone_revision,
     empty_summary,
+    fit,
     merge_summaries,
     sort_summary,
 )
 from transforms.summarize.partials import summarize_entries
 
-MINUTE_NS = 60_000_000_000
 START_NS = 1_750_000_020_000_000_000 // MINUTE_NS * MINUTE_NS
 
 entries = st.builds(
@@ -153,11 +156,52 @@ def test_many_revisions_are_capped_alike_in_any_order_and_split(
         add_revisions(pieces[chance.randrange(2)], part, most)
     add_revisions(pieces[0], pieces[1], most)
     assert pieces[0] == forward
-    assert len(forward.keys() - {OTHER_REVISIONS}) <= most
+    assert len(forward.keys() - {OTHERS}) <= most
     assert sum(forward.values()) == sum(lines for part in parts for lines in part.values())
-    names = {name for part in parts for name in part} - {OTHER_REVISIONS}
+    names = {name for part in parts for name in part} - {OTHERS}
     if len(names) <= most:
-        assert forward.keys() - {OTHER_REVISIONS} == names
+        assert forward.keys() - {OTHERS} == names
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from("abcdefgh*"), st.integers(0, 9), st.booleans()), min_size=1, max_size=20
+    ),
+    st.randoms(use_true_random=False),
+    st.booleans(),
+)
+@settings(deadline=None, max_examples=50)
+def test_many_callers_and_roll_outs_are_capped_alike_in_any_order_and_split(
+    lines: list[tuple[str, int, bool]], chance: random.Random, drop_copies: bool
+) -> None:
+    """Beyond the cap callers are counted together, and all requests are still there."""
+    made = [
+        entry(
+            peer_service=caller,
+            latency_us=latency,
+            insert_id=f"i{number}",
+            deploy=f"v{number}" if is_deploy else "",
+        )
+        for number, (caller, latency, is_deploy) in enumerate(lines)
+    ]
+    with patch.object(merging, "MAX_CALLERS", 3), patch.object(merging, "MAX_DEPLOYS", 2):
+        whole = fit(count_listed(one(made, drop_copies=drop_copies)))
+        pieces: tuple[list[LogEntry], list[LogEntry]] = [], []
+        for line in chance.sample(made, len(made)):
+            pieces[chance.randrange(2)].append(line)
+        parts = [one(piece, drop_copies=drop_copies) for piece in pieces if piece]
+        total = fit(count_listed(merged(parts)))
+    assert encoded(total) == encoded(whole)
+    assert sum(stats.count for stats in whole.callers.values()) == len(lines)
+    assert len(whole.callers.keys() - {OTHERS}) == min(3, len({caller for caller, _, _ in lines} - {"*"}))
+    assert len(whole.deploys) == min(2, sum(is_deploy for _, _, is_deploy in lines))
+
+
+def test_names_of_callers_cannot_flood_a_summary() -> None:
+    """A writer who makes up a caller for each line gets a bounded number of them, and one for the rest."""
+    summary = one([entry(peer_service=f"made-up-{number}", http_status=500) for number in range(500)])
+    assert len(summary.callers) == merging.MAX_CALLERS + 1
+    assert summary.callers[OTHERS].count == summary.callers[OTHERS].errors == 500 - merging.MAX_CALLERS
 
 
 def test_lines_are_counted_by_revision_for_each_pattern() -> None:

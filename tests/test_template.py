@@ -21,6 +21,7 @@ from pipeline.settings import OptionsError, Settings
 from pipeline.template import NOT_PARAMETERS, container_spec, job_arguments, template_metadata
 
 ROOT = Path(__file__).resolve().parent.parent
+SHELLCHECK = shutil.which("shellcheck", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
 IMAGE = f"europe-west1-docker.pkg.dev/p/aiops/aiops-agent@sha256:{'0' * 64}"
 PARAMETERS = {parameter["name"]: parameter for parameter in template_metadata()["parameters"]}
 
@@ -122,9 +123,9 @@ def test_the_image_installs_what_is_locked() -> None:
     assert "pip check" in dockerfile
 
 
-def _build(*arguments: str) -> subprocess.CompletedProcess[str]:
+def _build(*arguments: str, path: str = "/usr/bin:/bin") -> subprocess.CompletedProcess[str]:
     command = ["bash", str(ROOT / "templates" / "build.sh"), *arguments]
-    environment = {"PYTHON": sys.executable, "PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT)}
+    environment = {"PYTHON": sys.executable, "PATH": path, "PYTHONPATH": str(ROOT)}
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=environment)
 
 
@@ -144,6 +145,62 @@ def test_the_build_says_what_it_would_do() -> None:
     assert copy[4] == "gs://bucket/aiops.json"
 
 
+def _terraform_that_says(folder: Path, code: str) -> str:
+    """PATH with a `terraform` that only knows `output`."""
+    program = folder / "terraform"
+    program.write_text(f"#!/bin/bash\n[ \"$2 $3 $4\" = 'output -raw build_arguments' ] || exit 9\n{code}\n")
+    program.chmod(0o755)
+    return f"{folder}:/usr/bin:/bin"
+
+
+def test_a_folder_of_terraform_says_all_that_the_build_asks(tmp_path: Path) -> None:
+    """Its output has the arguments; the build runs as the account made for it, on sources in our bucket."""
+    email = "aiops-build@my-project.iam.gserviceaccount.com"
+    path = _terraform_that_says(
+        tmp_path,
+        "echo -n --project my-project --region europe-west1 --repository aiops "
+        f"--service-account {email} --redaction-key master --template gs://bucket/templates/aiops-VERSION.json",
+    )
+    done = _build(str(tmp_path), "--dry-run", path=path)
+    assert done.returncode == 0, done.stderr
+    build, copy, key = (shlex.split(line) for line in done.stdout.splitlines())
+    assert key[:5] == ["gcloud", "secrets", "versions", "add", "master"]
+    assert f"--service-account=projects/my-project/serviceAccounts/{email}" in build
+    assert "--gcs-source-staging-dir=gs://bucket/build" in build
+    assert re.fullmatch(r"gs://bucket/templates/aiops-\d[\w.+-]*\.json", copy[4])
+    assert not (tmp_path / "template.auto.tfvars").exists(), "a dry run changes nothing"
+
+
+def test_the_next_apply_is_told_of_the_template(tmp_path: Path) -> None:
+    """Image and key that are there are not made again; the template's name is where Terraform reads it."""
+    path = _terraform_that_says(
+        tmp_path,
+        "echo -n --project p --region r --repository a --redaction-key k --template gs://b/aiops-VERSION.json",
+    )
+    gcloud = tmp_path / "gcloud"
+    gcloud.write_text(
+        f'#!/bin/bash\necho "$@" >>"${{0%/*}}/calls"\n[ "$3" != list ] || echo 1\n'
+        f'[ "$2" != docker ] || echo sha256:{"0" * 64}\n'
+    )
+    gcloud.chmod(0o755)
+    done = _build(str(tmp_path), path=path)
+    assert done.returncode == 0, done.stderr
+    told = (tmp_path / "template.auto.tfvars").read_text()
+    assert re.fullmatch(r'template = "gs://b/aiops-\d\S*\.json"\n', told)
+    calls = (tmp_path / "calls").read_text()
+    assert "storage cp" in calls
+    assert "versions list k" in calls
+    assert "builds submit" not in calls
+    assert "versions add" not in calls
+
+
+def test_a_folder_without_outputs_is_named(tmp_path: Path) -> None:
+    """Who builds before the first apply is told what to do first."""
+    done = _build(str(tmp_path), "--dry-run", path=_terraform_that_says(tmp_path, "exit 1"))
+    assert done.returncode == 2
+    assert "run terraform apply there first" in done.stderr
+
+
 @pytest.mark.parametrize("arguments", [[], ["--project"], ["--project", "p"], ["--nonsense"]])
 def test_the_build_asks_for_what_is_missing(arguments: list[str]) -> None:
     """Without all four names nothing is built, and the usage is shown."""
@@ -152,10 +209,32 @@ def test_the_build_asks_for_what_is_missing(arguments: list[str]) -> None:
     assert "templates/build.sh --project P" in done.stderr
 
 
-@pytest.mark.skipif(not shutil.which("shellcheck"), reason="shellcheck is not installed")
-def test_the_build_script_is_clean() -> None:
+@pytest.mark.cloud
+@pytest.mark.skipif(not SHELLCHECK, reason="shellcheck is not installed")
+@pytest.mark.parametrize("script", ["templates/build.sh", ".ci/run"])
+def test_a_script_is_clean(script: str) -> None:
     """Shellcheck finds nothing."""
-    subprocess.run(["shellcheck", str(ROOT / "templates" / "build.sh")], check=True)
+    done = subprocess.run(
+        [str(SHELLCHECK), str(ROOT / script)], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.cloud
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("gcloud"), reason="gcloud is not installed")
+def test_gcloud_knows_every_argument_of_the_build(tmp_path: Path) -> None:
+    """Without an account gcloud stops at that, behind its check of the command line; nothing is sent."""
+    done = _build(
+        *("--project", "my-project", "--region", "europe-west1", "--repository", "aiops"),
+        *("--template", "gs://bucket/aiops.json", "--service-account", "a@b.c", "--dry-run"),
+    )
+    nobody = os.environ | {"CLOUDSDK_CONFIG": str(tmp_path), "CLOUDSDK_CORE_DISABLE_PROMPTS": "1"}
+    tried = subprocess.run(
+        shlex.split(done.stdout.splitlines()[0]), capture_output=True, text=True, timeout=120, check=False,
+        cwd=ROOT, env=nobody,
+    )  # fmt: skip
+    assert "active account" in tried.stderr, tried.stderr
 
 
 @pytest.mark.cloud

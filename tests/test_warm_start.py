@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+from query_server import DATASET, query_server
 from rich.console import Console
 from typer.testing import CliRunner, Result
 
@@ -16,15 +19,15 @@ from aiops.run import run_command
 from aiops.simulate.config import SimulationConfig
 from aiops.simulate.generator import simulate
 from aiops.warm_start import learn_service
+from pipeline.bigquery_client import EMULATOR_VARIABLE
 from pipeline.duckdb_store import DuckDBStore
 from pipeline.main import run
 from pipeline.rows import log_pattern_rows, service_window_row
 from transforms.detect.history import TrackHistory
-from transforms.elements import BaselineSnapshot, PatternStats, RequestStats, WindowSummary
+from transforms.elements import MINUTE_US, BaselineSnapshot, PatternStats, RequestStats, WindowSummary
 from transforms.sketches import latency_bin
 
 START_US = 1_767_225_600_000_000
-MINUTE_US = 60_000_000
 BORDER = "2026-01-12T14:30:00"
 
 
@@ -168,6 +171,68 @@ def test_warm_start_learns_from_windows_what_the_job_learned(store: Path, tmp_pa
     for row in live:
         if row.signal and not row.signal.startswith("endpoint_latency"):
             assert row == next(one for one in again if one.signal == row.signal)
+
+
+@pytest.mark.parametrize(
+    ("options", "page_rows"), [((), 1_000), (("--from-snapshots",), 7), (("--service", "shop"), 25)]
+)
+def test_a_dataset_teaches_what_a_store_with_its_rows_teaches(
+    store: Path, tmp_path: Path, options: tuple[str, ...], page_rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From BigQuery the same is learned, to the last byte, in pages of any size; nothing is left behind."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temp"))
+    (tmp_path / "temp").mkdir()
+    since = ("--since", "2026-01-01T00:10:00Z")
+    outs = {name: tmp_path / name for name in ("store", "dataset")}
+    of_store = command("warm-start", "--store", str(store), "--out", str(outs["store"]), *since, *options)
+    with query_server(str(store)) as server:
+        server.page_rows = page_rows
+        monkeypatch.setenv(EMULATOR_VARIABLE, server.address)
+        arguments = ("--dataset", DATASET, "--out", str(outs["dataset"]), *since, *options)
+        of_dataset = command("warm-start", *arguments)
+    assert of_dataset.exit_code == 0, of_dataset.output
+    assert outs["dataset"].read_bytes() == outs["store"].read_bytes() != b""
+    assert of_dataset.output.replace(str(outs["dataset"]), "") == of_store.output.replace(
+        str(outs["store"]), ""
+    )
+    assert not list((tmp_path / "temp").iterdir())
+
+
+def test_only_the_days_and_columns_that_teach_are_read(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Days are named by a value, and the large columns that teach nothing are not asked for."""
+    with query_server(str(store)) as server:
+        monkeypatch.setenv(EMULATOR_VARIABLE, server.address)
+        arguments = ("--dataset", DATASET, "--since", "2026-01-01T00:00:00Z", "--tenant", "acme")
+        done = command("warm-start", *arguments, "--out", str(tmp_path / "out"))
+        assert done.exit_code == 0, done.output
+        windows, patterns = server.queries()
+    for query in (windows, patterns):
+        assert "WHERE window_start >= @since AND" in query["query"]
+        values = {one["name"]: one["parameterValue"]["value"] for one in query["queryParameters"]}
+        assert values == {"since": "2026-01-01 00:00:00+00:00", "tenant": "acme", "service": ""}
+    assert not re.search("ledger|bands|callers|fields", windows["query"])
+    assert "example" not in patterns["query"]
+
+
+def test_what_warm_start_would_read_is_said_and_bounded(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """--dry-run names the bytes of each table; beyond --max-gib nothing is read, nor written."""
+    out = tmp_path / "out"
+    arguments = ("warm-start", "--dataset", DATASET, "--out", str(out))
+    with query_server(str(store)) as server:
+        monkeypatch.setenv(EMULATOR_VARIABLE, server.address)
+        server.bytes_read = 6 << 30
+        dry = command(*arguments, "--dry-run")
+        assert dry.exit_code == 0, dry.output
+        assert re.search(r"service_windows +6\.000\s+log_patterns +6\.000\s+all +12\.000", dry.output)
+        refused = command(*arguments, "--max-gib", "10")
+        assert refused.exit_code == 1
+        assert "12.0 GiB, and --max-gib allows 10" in refused.output
+        assert not server.queries()
+    assert not out.exists()
 
 
 def test_warm_start_takes_what_is_asked_for(store: Path, tmp_path: Path) -> None:

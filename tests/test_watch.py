@@ -15,12 +15,18 @@ from transforms.detect.baselines.book_loading import load_book
 from transforms.detect.findings import Finding
 from transforms.detect.history import LATE_US, ServiceMemory, TrackHistory, WindowHistory
 from transforms.detect.watch import ServiceBaselines, watch_window
-from transforms.elements import SEVERITY_NUMBERS, FieldStats, PatternStats, RequestStats, WindowSummary
+from transforms.elements import (
+    MINUTE_US,
+    SEVERITY_NUMBERS,
+    FieldStats,
+    PatternStats,
+    RequestStats,
+    WindowSummary,
+)
 from transforms.sketches import latency_bin
 
 pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")
 
-MINUTE_US = 60_000_000
 HOUR, DAY = 60, 24 * 60
 START_US = 1_768_780_800_000_000  # Monday 2026-01-19T00:00:00Z
 INFO, WARNING, ERROR = (SEVERITY_NUMBERS[name] for name in ("INFO", "WARNING", "ERROR"))

@@ -7,6 +7,7 @@ Only features that BigQuery has are switched on: what it would refuse is refused
 from __future__ import annotations
 
 import ctypes
+import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -22,7 +23,7 @@ from zetasql.wasi._pb2.zetasql.proto import simple_catalog_pb2  # noqa: E402
 from zetasql.wasi._pb2.zetasql.public import type_pb2  # noqa: E402
 from zetasql.wasi._pb2.zetasql.public.value_pb2 import ValueProto  # noqa: E402
 
-from pipeline.tables import TABLES, Column, table_columns  # noqa: E402
+from pipeline.tables import TABLES, Column, Kind, table_columns  # noqa: E402
 from pipeline.views import PLACE, view_sources  # noqa: E402
 
 Row = dict[str, Any]
@@ -34,11 +35,12 @@ _KINDS = {
     "BOOLEAN": "BOOL",
     "TIMESTAMP": "TIMESTAMP",
 }
+_PARAMETER_KINDS: Mapping[type, Kind] = {str: "STRING", int: "INTEGER", datetime: "TIMESTAMP"}
 _FEATURES = (
     "ANALYTIC_FUNCTIONS", "QUALIFY", "SELECT_STAR_EXCEPT_REPLACE", "INTERVAL_TYPE", "WITH_ON_SUBQUERY",
     "ORDER_BY_IN_AGGREGATE", "LIMIT_IN_AGGREGATE", "SAFE_FUNCTION_CALL", "CIVIL_TIME", "DATE_ARITHMETICS",
     "ALLOW_REGEXP_EXTRACT_OPTIONALS", "ADDITIONAL_STRING_FUNCTIONS", "ENFORCE_MICROS_MODE_IN_INTERVAL_TYPE",
-    "NULLS_FIRST_LAST_IN_ORDER_BY", "DISALLOW_GROUP_BY_FLOAT",
+    "NULLS_FIRST_LAST_IN_ORDER_BY",
 )  # fmt: skip
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -67,12 +69,16 @@ wasm_client.WasmClient.read_bytes = _read_bytes
 
 
 class ZetaSql:
-    """The declared tables, and views that are analyzed or run against them."""
+    """The declared tables, and views that are analyzed or run against them.
 
-    def __init__(self) -> None:
+    BigQuery groups by floats; no view should, for the last digit may differ from day to day.
+    """
+
+    def __init__(self, *, group_by_floats: bool = False) -> None:
         self._call = ZetaSqlLocalService.get_instance().wasm_client.call_grpc_func
+        features = _FEATURES if group_by_floats else (*_FEATURES, "DISALLOW_GROUP_BY_FLOAT")
         language = types.LanguageOptions(
-            enabled_language_features=[types.LanguageFeature[f"FEATURE_{name}"] for name in _FEATURES],
+            enabled_language_features=[types.LanguageFeature[f"FEATURE_{name}"] for name in features],
             product_mode=types.ProductMode.PRODUCT_EXTERNAL,
         )
         self._options = types.AnalyzerOptions(language_options=language).to_proto()
@@ -86,21 +92,37 @@ class ZetaSql:
 
     def column_types(self, view: str) -> dict[str, str]:
         """Name → type of each column of `view`. Raises what ZetaSQL refuses it with."""
+        return self.query_types(_all_of(view))
+
+    def query_types(self, sql: str) -> dict[str, str]:
+        """Name → type of each column of a query over tables and views; raises as `column_types`."""
         request = messages.PrepareQueryRequest(
-            sql=_with_dependencies(view), options=self._options, simple_catalog=self._catalog
+            sql=_with_dependencies(sql), options=self._options, simple_catalog=self._catalog
         )
         answer = self._call("ZetaSqlLocalService_PrepareQuery", request, messages.PrepareQueryResponse)
         return {column.name: _type_name(column.type) for column in answer.prepared.columns}
 
     def run(self, view: str, rows: Mapping[str, Iterable[Row]]) -> list[Row]:
         """The rows of `view` over `rows` of the tables, as DuckDB's driver would give them."""
+        return self.query(_all_of(view), {}, rows)
+
+    def query(
+        self, sql: str, parameters: Mapping[str, str | int | datetime], rows: Mapping[str, Iterable[Row]]
+    ) -> list[Row]:
+        """The same of SQL over tables and views, with values for its parameters."""
+        whole = _with_dependencies(sql)
         request = messages.EvaluateQueryRequest(
-            sql=_with_dependencies(view), options=self._options, simple_catalog=self._catalog
+            sql=whole, options=self._options, simple_catalog=self._catalog
         )
+        words = set(re.findall(r"\w+", whole))
+        for name, value in parameters.items():
+            column = Column(name, _PARAMETER_KINDS[type(value)], "REQUIRED")
+            request.params.add(name=name, value=_zetasql_value(value, column))
+            request.options.query_parameters.add(name=name, type=_column_type(column))
         for table in TABLES:
             data = request.table_content[table].table_data
             data.SetInParent()
-            for row in rows.get(table, ()):
+            for row in rows.get(table, ()) if table in words else ():
                 cells = [_zetasql_value(row[column.name], column) for column in table_columns(table)]
                 data.row.add(cell=cells)
         answer = self._call("ZetaSqlLocalService_EvaluateQuery", request, messages.EvaluateQueryResponse)
@@ -114,14 +136,17 @@ class ZetaSql:
         ]
 
 
-def _with_dependencies(view: str) -> str:
-    sources, needed = view_sources(), [view]
-    for name in needed:
-        needed += [
-            other for other in sources if f"{PLACE}{other}\n" in f"{sources[name]}\n".replace(" ", "\n")
-        ]
-    named = [f"{name} AS (\n{sources[name]}\n)" for name in sources if name in needed]
-    return f"WITH {', '.join(named)}\nSELECT * FROM {view}".replace(PLACE, "")
+def _all_of(view: str) -> str:
+    return f"SELECT * FROM {PLACE}{view}"
+
+
+def _with_dependencies(query: str) -> str:
+    sources, needed = view_sources(), [query]
+    for sql in needed:
+        read = [name for name in re.findall(rf"{re.escape(PLACE)}(\w+)", sql) if name in sources]
+        needed += [sources[name] for name in read if sources[name] not in needed]
+    named = [f"{name} AS (\n{sql}\n)" for name, sql in sources.items() if sql in needed]
+    return (f"WITH {', '.join(named)}\n" if named else "").replace(PLACE, "") + query.replace(PLACE, "")
 
 
 def _column_type(column: Column) -> Any:

@@ -19,9 +19,19 @@ UNPARSED_SERVICE: Final = "_unparsed"
 UNKNOWN_TENANT: Final = "_unknown"
 """Tenant of lines that name none and came from a source that has none configured."""
 
+CANARY_SERVICE: Final = "aiops-canary"
+"""Service of the lines that `aiops doctor --canary` writes. The rule CANARY_DETECTOR finds them, and an alert
+comes of it like of any other finding; nothing is learned of the service, and nobody is told.
+"""
+
+CANARY_DETECTOR: Final = "rule:canary"
+
 NANOSECONDS: Final = 1_000_000_000
 MICROSECONDS: Final = 1_000_000
 MINUTE_NS: Final = 60 * NANOSECONDS
+MINUTE_US: Final = 60 * MICROSECONDS
+HOUR_US: Final = 60 * MINUTE_US
+DAY_US: Final = 24 * HOUR_US
 
 # ------------------------------------------------------------------------------------ severity
 
@@ -377,12 +387,12 @@ class WindowSummary(msgspec.Struct, array_like=True, gc=False):
     latency_bins: dict[int, int] = {}
     endpoints: dict[str, RequestStats] = {}
     endpoint_level: int = 0  # how far endpoints were coarsened so that they fit
-    callers: dict[str, RequestStats] = {}
+    callers: dict[str, RequestStats] = {}  # capped, see transforms/capped_names.py
     patterns: dict[str, PatternStats] = {}
     pattern_level: int = 0  # how far shapes were coarsened so that they fit
     principals: dict[int, int] = {}  # HyperLogLog registers, see transforms/summarize/distinct.py
     addresses: dict[int, int] = {}
-    revisions: dict[str, int] = {}  # capped, see transforms/revisions.py
+    revisions: dict[str, int] = {}  # capped, see transforms/capped_names.py
     instances: dict[int, int] = {}  # HyperLogLog registers
     traces: dict[str, TraceError] = {}
     deploys: list[DeployEvent] = []
@@ -394,6 +404,7 @@ class WindowSummary(msgspec.Struct, array_like=True, gc=False):
     fields: dict[str, FieldStats] = {}  # numeric fields that an operator asked for, by name
     spans: dict[str, dict[str, str]] = {}  # kept traces: span → its parent, or ""; see summarize/spans.py
     snapshot: bytes = b""  # no window at all, but what a warm start brings, as of `window_start_us`
+    failed_requests: int = 0  # requests whose record is an error
 
 
 # -------------------------------------------------------------------------- rows of the tables
@@ -445,7 +456,10 @@ class ServiceWindow(msgspec.Struct, frozen=True):
         str, describe("JSON object: count, mean, min, max and p95 of the numeric fields of --baselines.")
     ]
     endpoints: Annotated[str, describe("JSON object: requests, errors and p95 latency by endpoint.")]
-    callers: Annotated[str, describe("JSON object: requests, errors and p95 latency by calling service.")]
+    callers: Annotated[
+        str,
+        describe("JSON object: requests, errors and p95 latency by calling service; * is all beyond 200."),
+    ]
     revisions: Annotated[str, describe("JSON object: lines by revision of the service.")]
     bands: Annotated[
         str,
@@ -454,6 +468,14 @@ class ServiceWindow(msgspec.Struct, frozen=True):
     ledger: Annotated[
         str, describe("JSON object: receive minute (seconds since 1970) to [analyzed, duplicate].")
     ]
+    failed_requests: Annotated[
+        int | None, describe("Requests whose record is of severity ERROR or above, or of HTTP status 5xx.")
+    ] = None
+    timed_requests: Annotated[int | None, describe("Records that say how long the request took.")] = None
+    slow_requests: Annotated[
+        int | None,
+        describe("Of these, slower than the catalog's latency_ms, within 2 %; null where it says none."),
+    ] = None
 
 
 class LogPattern(msgspec.Struct, frozen=True):
@@ -572,6 +594,32 @@ class Deploy(msgspec.Struct, frozen=True):
     principal: Annotated[str, describe("Who did it, redacted.")]
     window_start: Annotated[Timestamp, describe("Start of the window that it falls in, event time.")]
     revision: Annotated[int, describe("0 for the pane on time, higher for late panes; the last counts.")] = 0
+
+
+class Service(msgspec.Struct, frozen=True):
+    """A service that was seen, and what the catalog says of it. Table `services`.
+
+    Written when a job sees the service for the first time, and once a day: so the globs of the catalog
+    are resolved, and the row outlives the days of its table. Nothing is written without a catalog.
+    """
+
+    tenant_id: Annotated[str, describe("Tenant that the service belongs to.")]
+    service: Annotated[str, describe("Service that wrote lines.")]
+    revision: Annotated[int, describe("Minutes from 1970 to `as_of`; the last counts.")]
+    as_of: Annotated[Timestamp, describe("Start of the window that it was seen in, event time.")]
+    owner: Annotated[str, describe("Who is to be asked, or empty.")]
+    tier: Annotated[str, describe("tier-1 (customers feel it at once) to tier-4, or empty.")]
+    channel: Annotated[str, describe("Where the owner wants to hear of it, or empty.")]
+    runbook: Annotated[str, describe("Address of the runbook, or empty.")]
+    calls: Annotated[list[str], describe("Services that it depends on, as the catalog says.")]
+    slo_percent: Annotated[
+        float | None, describe("Percent of requests that must do well; null without such an objective.")
+    ]
+    slo_latency_ms: Annotated[
+        int | None, describe("What a good request takes at most; null without such an objective.")
+    ]
+    slo_days: Annotated[int | None, describe("Days that the objective holds over; null without one.")]
+    catalog_version: Annotated[str, describe("Hash of the catalog that says so.")]
 
 
 class DeadLetter(msgspec.Struct, frozen=True):

@@ -9,7 +9,7 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
-from transforms.elements import Timestamp, describe
+from transforms.elements import MICROSECONDS, Timestamp, describe
 
 GEMINI_DETECTOR: Final = "gemini"
 """Detector of anomalies that Gemini found and code has checked."""
@@ -83,7 +83,7 @@ class WindowEvidence(msgspec.Struct, frozen=True, array_like=True, gc=False):
     @property
     def window_end_us(self) -> int:
         """End of the window, exclusive."""
-        return self.window_start_us + self.window_seconds * 1_000_000
+        return self.window_start_us + self.window_seconds * MICROSECONDS
 
 
 # ------------------------------------------------------------------------- rows of the tables

@@ -88,7 +88,7 @@ class Incident(msgspec.Struct, frozen=True):
     root_causes: Annotated[list[RootCause], describe("Candidates for the cause, the likeliest first.")]
     effects: Annotated[list[EffectStep], describe("Chain from the cause to those who feel it.")]
     trace_samples: Annotated[list[TraceSample], describe("Traces that its services share.")]
-    deploys: Annotated[list[NearbyDeploy], describe("Roll-outs shortly before it or in it.")]
+    deploys: Annotated[list[NearbyDeploy], describe("Roll-outs shortly before it or in it, at most 100.")]
     started_at: Annotated[Timestamp, describe("Start of the first window that shows it, event time.")]
     opened_at: Annotated[Timestamp, describe("End of the window that opened it.")]
     updated_at: Annotated[Timestamp, describe("End of the window that brought this revision.")]
@@ -97,6 +97,7 @@ class Incident(msgspec.Struct, frozen=True):
         str, describe("What, since when, who is affected, likely cause, next checks; empty below high.")
     ] = ""
     narrated_by: Annotated[NarratedBy, describe("template, gemini, or empty without a narrative.")] = ""
+    deploy_count: Annotated[int, describe("Roll-outs so far, those beyond the list included.")] = 0
 
 
 DependencySource = Literal["mesh", "trace", "configuration"]

@@ -17,6 +17,8 @@ YEAR_2000_NS: Final = 946_684_800 * NANOSECONDS
 FUTURE_SECONDS: Final = 300
 """A clock may be ahead of the receiver's by this much before its timestamps count as absurd."""
 
+FUTURE_NS: Final = FUTURE_SECONDS * NANOSECONDS
+
 _SCALES: Final[list[int]] = [10 ** (9 - digits) for digits in range(10)]
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MAX_SECONDS_KEPT: Final = 4096

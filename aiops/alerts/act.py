@@ -17,16 +17,16 @@ from aiops.alerts.acting import (
     answer_of,
     apply_to_store,
     find_alert,
-    now_us,
     read_views,
     report_errors,
 )
 from aiops.alerts.tables import SHORT_ID, event_row
-from aiops.query import open_store
-from aiops.show_output import DEFAULT_STORE, AsJson, Tenant, print_json
+from aiops.query import open_store, open_tables
+from aiops.show_output import DEFAULT_STORE, AsJson, Dataset, Tenant, print_json
 from aiops.text import one_line
 from transforms.alert.view import AlertView
 from transforms.alert_elements import AlertAction, AlertCommand, AlertEvent, Matcher, MatcherName
+from transforms.clock import wall_clock_us
 from transforms.elements import MICROSECONDS
 from transforms.redact.redactor import Redactor
 from transforms.redact.settings import DemoKey, RedactSettings
@@ -67,10 +67,15 @@ class _Way:
 
     actor: str
     store: str | None
+    dataset: str
     tenant: str | None
     topic: str
     key_file: str
     as_json: bool
+
+    def __post_init__(self) -> None:
+        if self.dataset and not self.topic:
+            raise ActionError("only the job writes to a dataset: say with --topic where it takes commands")
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -94,13 +99,14 @@ def _add(app: typer.Typer, name: str, action: AlertAction, doc: str) -> None:
         note: Note = "",
         actor: Actor = "",
         store: OfStore = None,
+        dataset: Dataset = "",
         tenant: Tenant = None,
         topic: Topic = "",
         redaction_key_file: KeyFile = "",
         as_json: AsJson = False,
     ) -> None:
-        way = _Way(actor, store, tenant, topic, redaction_key_file, as_json)
         with report_errors():
+            way = _Way(actor, store, dataset, tenant, topic, redaction_key_file, as_json)
             _act_on(way, action, alert, note=note)
 
     command.__doc__ = doc
@@ -113,6 +119,7 @@ def comment(
     *,
     actor: Actor = "",
     store: OfStore = None,
+    dataset: Dataset = "",
     tenant: Tenant = None,
     topic: Topic = "",
     redaction_key_file: KeyFile = "",
@@ -120,7 +127,8 @@ def comment(
 ) -> None:
     """Write something beside an alert, for those who look at it later."""
     with report_errors():
-        _act_on(_Way(actor, store, tenant, topic, redaction_key_file, as_json), "comment", alert, note=note)
+        way = _Way(actor, store, dataset, tenant, topic, redaction_key_file, as_json)
+        _act_on(way, "comment", alert, note=note)
 
 
 def silence(
@@ -142,6 +150,7 @@ def silence(
     note: Note = "",
     actor: Actor = "",
     store: OfStore = None,
+    dataset: Dataset = "",
     tenant: Tenant = None,
     topic: Topic = "",
     redaction_key_file: KeyFile = "",
@@ -151,7 +160,7 @@ def silence(
     with report_errors():
         if bool(alert) == bool(matcher):
             raise ActionError("name one alert, or what to silence with --matcher")
-        way = _Way(actor, store, tenant, topic, redaction_key_file, as_json)
+        way = _Way(actor, store, dataset, tenant, topic, redaction_key_file, as_json)
         until_us = _end_of(span, until)
         if alert:
             _act_on(way, "silence", alert, note=note, until=until_us)
@@ -167,6 +176,7 @@ def unsilence(
     note: Note = "",
     actor: Actor = "",
     store: OfStore = None,
+    dataset: Dataset = "",
     tenant: Tenant = None,
     topic: Topic = "",
     redaction_key_file: KeyFile = "",
@@ -174,7 +184,7 @@ def unsilence(
 ) -> None:
     """End a silence before its time."""
     with report_errors():
-        way = _Way(actor, store, tenant, topic, redaction_key_file, as_json)
+        way = _Way(actor, store, dataset, tenant, topic, redaction_key_file, as_json)
         _act_on(way, "expire_silence", alert, note=note)
 
 
@@ -184,14 +194,15 @@ def unsilence(
 def _act_on(way: _Way, action: AlertAction, prefix: str, *, note: str = "", until: int = 0) -> None:
     """Act on the alert whose id begins with `prefix`."""
     takes_silences = action == "expire_silence"
-    if way.topic and way.store is None:
+    if way.topic and way.store is None and not way.dataset:
         if len(prefix) != ID_CHARACTERS:
             raise ActionError(
-                f"--topic needs the whole id, {ID_CHARACTERS} characters, or --store to look it up in"
+                f"--topic needs the whole id, {ID_CHARACTERS} characters, or --store or --dataset to look it "
+                "up in"
             )
         _act(way, action, way.tenant or "", prefix, note=note, until=until)
         return
-    with open_store(way.store or DEFAULT_STORE) as opened:
+    with open_tables(way.store or DEFAULT_STORE, way.dataset) as opened:
         views = read_views(opened, way.tenant).values()
     view = find_alert(views, prefix, silences=takes_silences)
     _act(way, action, view.tenant_id, view.alert_id, view, note=note, until=until)
@@ -209,7 +220,7 @@ def _act(
     matchers: list[Matcher] | None = None,
 ) -> None:
     is_silence = view is not None and view.is_silence
-    clock_us = now_us()
+    clock_us = wall_clock_us()
     command = AlertCommand(
         command_id=uuid.uuid4().hex,
         tenant_id=tenant_id,
@@ -307,4 +318,4 @@ def _end_of(span: str, until: str) -> int:
     found = _SPAN.fullmatch(span.strip().lower())
     if found is None:
         raise ActionError(f"--for {span!r}: write a span such as 30m, 2h or 7d")
-    return now_us() + int(found[1]) * _UNIT_SECONDS[found[2]] * MICROSECONDS
+    return wall_clock_us() + int(found[1]) * _UNIT_SECONDS[found[2]] * MICROSECONDS

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +14,7 @@ from pipeline.alert_log import stored_events
 from pipeline.alert_messages import MessageError
 from pipeline.alert_store import apply_commands
 from pipeline.duckdb_store import DuckDBStore, StoreError
+from pipeline.table_reader import TableReader
 from transforms.alert.view import AlertView, fold_events
 from transforms.alert_elements import AlertCommand, AlertEvent
 from transforms.redact.redactor import Redactor
@@ -37,11 +37,6 @@ def report_errors() -> Iterator[None]:
         raise typer.Exit(1) from error
 
 
-def now_us() -> int:
-    """The wall clock in microseconds."""
-    return time.time_ns() // 1_000
-
-
 def find_alert(views: Iterable[AlertView], prefix: str, *, silences: bool = False) -> AlertView:
     """The one alert (or silence) whose id begins with `prefix`. Raises ActionError."""
     what = "alert or silence" if silences else "alert"
@@ -57,9 +52,9 @@ def find_alert(views: Iterable[AlertView], prefix: str, *, silences: bool = Fals
     raise ActionError(f"{len(found)} ids begin with {prefix!r} ({shown}{more}); write more of it")
 
 
-def read_views(store: DuckDBStore, tenant: str | None = None) -> dict[str, AlertView]:
-    """All alerts and silences of the store, the one opened last first. Raises StoreError."""
-    return fold_events(stored_events(store, tenant))
+def read_views(reader: TableReader, tenant: str | None = None) -> dict[str, AlertView]:
+    """All alerts and silences, the one opened last first. Raises StoreError or BigQueryError."""
+    return fold_events(stored_events(reader, tenant))
 
 
 def apply_to_store(path: str, command: AlertCommand, redactor: Redactor, clock_us: int) -> list[AlertEvent]:

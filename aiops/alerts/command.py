@@ -10,14 +10,16 @@ import typer
 from rich.console import Console
 
 from aiops.alerts.act import Id, add_commands
-from aiops.alerts.acting import ActionError, find_alert, now_us, read_views, report_errors
+from aiops.alerts.acting import ActionError, find_alert, read_views, report_errors
 from aiops.alerts.tables import event_row, print_alert, print_alerts, print_silences, view_row
-from aiops.query import Filters, open_store, parse_since
+from aiops.query import Filters, open_tables, parse_since
 from aiops.show_output import (
     DEFAULT_STORE,
     AsJson,
+    Dataset,
     Limit,
     Service,
+    Severity,
     Since,
     Store,
     Tenant,
@@ -28,7 +30,8 @@ from aiops.show_output import (
 from aiops.text import one_line
 from transforms.alert.view import AlertView
 from transforms.alert_elements import AlertStatus
-from transforms.elements import ANOMALY_SEVERITIES, MICROSECONDS, SEVERITY_RANKS
+from transforms.clock import wall_clock_us
+from transforms.elements import ANOMALY_SEVERITIES, CANARY_SERVICE, MICROSECONDS, SEVERITY_RANKS
 
 app = typer.Typer(name="alerts", no_args_is_help=True, rich_markup_mode=None)
 
@@ -37,11 +40,10 @@ app = typer.Typer(name="alerts", no_args_is_help=True, rich_markup_mode=None)
 def list_alerts(
     *,
     store: Store = DEFAULT_STORE,
+    dataset: Dataset = "",
     tenant: Tenant = None,
     service: Service = None,
-    severity: Annotated[
-        str | None, typer.Option("--severity", help="At least this: low, medium, high or critical.")
-    ] = None,
+    severity: Severity = None,
     status: Annotated[
         str | None, typer.Option("--status", help="Only this: open, acknowledged, resolved, false_positive.")
     ] = None,
@@ -52,18 +54,18 @@ def list_alerts(
     silences: Annotated[bool, typer.Option("--silences", help="Silences by matchers instead.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show the alerts that are open or acknowledged, the newest first."""
+    """Show the alerts that are open or acknowledged, the newest first; canaries only with --service."""
     _refuse_unknown("--severity", severity, ANOMALY_SEVERITIES)
     _refuse_unknown("--status", status, get_args(AlertStatus))
-    with open_store(store) as opened:
+    with open_tables(store, dataset) as opened:
         views = list(read_views(opened, tenant).values())
-    clock = now_us()
+    clock = wall_clock_us()
     found = [
         view
         for view in views
         if view.is_silence is silences
         and (show_all or status is not None or _is_current(view, clock))
-        and service in (None, view.service)
+        and (view.service != CANARY_SERVICE if service is None else view.service == service)
         and owner in (None, view.last.owner)
         and status in (None, view.status)
         and (severity is None or SEVERITY_RANKS[view.severity] >= SEVERITY_RANKS[severity])
@@ -100,12 +102,17 @@ def _refuse_unknown(option: str, value: str | None, known: tuple[str, ...]) -> N
 
 @app.command("show")
 def show_alert(
-    alert: Id, *, store: Store = DEFAULT_STORE, tenant: Tenant = None, as_json: AsJson = False
+    alert: Id,
+    *,
+    store: Store = DEFAULT_STORE,
+    dataset: Dataset = "",
+    tenant: Tenant = None,
+    as_json: AsJson = False,
 ) -> None:
     """Show all that is known of an alert or a silence, and who did what when."""
-    with open_store(store) as opened, report_errors():
+    with open_tables(store, dataset) as opened, report_errors():
         view = find_alert(read_views(opened, tenant).values(), alert, silences=True)
-    clock = now_us()
+    clock = wall_clock_us()
     if as_json:
         print_json(view_row(view, clock) | {"events": [event_row(event) for event in view.events]})
         return
@@ -117,12 +124,13 @@ def export(
     out: Annotated[Path, typer.Option("--out", help="File to write: one event of JSON a line.")],
     *,
     store: Store = DEFAULT_STORE,
+    dataset: Dataset = "",
     tenant: Tenant = None,
 ) -> None:
     """Write the events that a job without state begins with: aiops run … --alert_events FILE."""
     from pipeline.alert_log import PAST_DAYS, stored_events, write_events
 
-    with open_store(store) as opened, report_errors():
+    with open_tables(store, dataset) as opened, report_errors():
         events = stored_events(opened, tenant, past_days=PAST_DAYS)
         part = out.with_name(f"{out.name}.part")
         try:

@@ -8,6 +8,7 @@ import msgspec
 
 from aiops.notify.secrets import SecretRef
 from transforms.alert.notify_policy import ChannelTraits
+from transforms.elements import MICROSECONDS
 
 ChannelType = Literal["email", "slack", "pagerduty", "webhook", "alertmanager", "apprise"]
 MailSecurity = Literal["starttls", "tls", "none"]
@@ -126,7 +127,7 @@ def traits_of(channel: Channel) -> ChannelTraits:
         case WebhookChannel():
             return ChannelTraits(keeps_state=True, takes_acknowledged=True)
         case AlertmanagerChannel():
-            return ChannelTraits(keeps_state=True, refresh_us=REFRESH_SECONDS * 1_000_000)
+            return ChannelTraits(keeps_state=True, refresh_us=REFRESH_SECONDS * MICROSECONDS)
         case _:
             return ChannelTraits()
 

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from aiops.text import one_line
+from transforms.clock import wall_clock_us
 
 app = typer.Typer(
     help="Tell people and services of alerts, by a policy file.",
@@ -110,13 +111,12 @@ def retry(
     state: _State = _DEFAULT_STATE,
 ) -> None:
     """Send again what could not be sent; a running `aiops notify` does so within a second."""
-    from aiops.notify.running import now_us
     from aiops.notify.session import open_state
 
     if not notice_id.strip():
         raise typer.BadParameter("give an id that `aiops notify failed` lists, or all")
     outbox = open_state(state)
-    again, late = outbox.retry("" if notice_id == "all" else notice_id, now_us())
+    again, late = outbox.retry("" if notice_id == "all" else notice_id, wall_clock_us())
     outbox.close()
     for letter in again:
         typer.echo(f"{letter.dead_id}: will be sent to {letter.channel} again")

@@ -11,8 +11,9 @@ from typing import Any, Final, Protocol
 from aiops.notify.outbox import Outbox
 from pipeline.alert_log import PAST_DAYS, stored_events
 from pipeline.alert_messages import MessageError, parse_event_message
-from pipeline.duckdb_store import DuckDBStore, StoreError
+from pipeline.duckdb_store import DuckDBStore, StoreBusyError, StoreError
 from transforms.alert_elements import AlertEvent
+from transforms.clock import wall_clock_us
 
 _MESSAGES_PER_PULL: Final = 500
 _PAUSE_SECONDS: Final = 5.0
@@ -82,7 +83,7 @@ class StoreFeed:
         return stat.st_mtime_ns, stat.st_size
 
     def _complain(self, error: StoreError) -> None:
-        if "being written" not in str(error):
+        if not isinstance(error, StoreBusyError):
             raise FeedError(str(error)) from error
         if not self.is_busy:
             self._say(
@@ -150,7 +151,7 @@ class SubscriptionFeed:
         try:
             return parse_event_message(message.data, message.attributes)
         except MessageError as error:
-            now_us = time.time_ns() // 1_000
+            now_us = wall_clock_us()
             self._outbox.refuse(message.message_id, f"{error.reason}: {error.detail}", now_us)
             self._say(f"A message was no alert event ({error}); it is listed by `aiops notify failed`.")
             return None

@@ -16,10 +16,10 @@ from aiops.notify.state_file import StateFile
 from transforms.alert.next_actions import Told
 from transforms.alert.situation import Situation
 from transforms.alert_elements import AlertCommand
-from transforms.elements import MICROSECONDS
+from transforms.elements import DAY_US
 
-KEEP_SENT_US: Final = 7 * 86_400 * MICROSECONDS
-KEEP_ALERTS_US: Final = 60 * 86_400 * MICROSECONDS
+KEEP_SENT_US: Final = 7 * DAY_US
+KEEP_ALERTS_US: Final = 60 * DAY_US
 """Twice the longest interval of repeats that a policy can have."""
 
 

@@ -15,7 +15,7 @@ from transforms.alert.notify_policy import Hours, HoursCondition, Match, Policy,
 from transforms.detect.conditions import suggestion
 from transforms.detect.file_lists import Entry, FileProblemsError, ListKind, read_lists
 from transforms.detect.rule_yaml import Problem
-from transforms.elements import AnomalySeverity
+from transforms.elements import HOUR_US, AnomalySeverity
 
 _MAX_ENTRIES: Final = 500
 _NAMES: Final = {"timeout": "timeout_seconds", "give_up": "give_up_seconds"}
@@ -73,7 +73,7 @@ class _RouteEntry(msgspec.Struct, frozen=True):
     severity: tuple[AnomalySeverity, ...] = ()
     hours: HoursCondition | None = None
     channels: tuple[str, ...] = ()
-    repeat: int = 4 * 3600 * 1_000_000
+    repeat: int = 4 * HOUR_US
     updates: bool = True
     resolved: bool = True
     go_on: bool = False

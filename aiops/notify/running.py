@@ -12,6 +12,7 @@ from aiops.notify.delivery import Delivery
 from aiops.notify.feeds import Feed
 from aiops.notify.notifier import Notifier
 from aiops.notify.outbox import Outbox
+from transforms.clock import wall_clock_us
 from transforms.elements import MICROSECONDS
 
 POLL_SECONDS: Final = 2.0
@@ -20,11 +21,6 @@ STOP_SECONDS: Final = 10.0
 _COMMANDS_EVERY_US: Final = 5 * MICROSECONDS
 
 Say = Callable[[str], None]
-
-
-def now_us() -> int:
-    """The wall clock."""
-    return time.time_ns() // 1_000
 
 
 class Workers:
@@ -53,8 +49,8 @@ class Workers:
     def _work(self, delivery: Delivery) -> None:
         try:
             while not self._stop.is_set():
-                due_us = delivery.send_due(now_us(), now_us)
-                wait = LONGEST_SLEEP_SECONDS if due_us is None else (due_us - now_us()) / MICROSECONDS
+                due_us = delivery.send_due(wall_clock_us(), wall_clock_us)
+                wait = LONGEST_SLEEP_SECONDS if due_us is None else (due_us - wall_clock_us()) / MICROSECONDS
                 self._stop.wait(min(max(wait, 0.0), LONGEST_SLEEP_SECONDS))
         except BaseException as error:  # noqa: BLE001 - handed to the main thread, which ends
             self.error = error
@@ -67,10 +63,10 @@ def run_until_stopped(notifier: Notifier, feed: Feed, workers: Workers, log: Cal
     workers.start()
     while workers.error is None:
         events = feed.poll(POLL_SECONDS)
-        notifier.take(events, now_us())
+        notifier.take(events, wall_clock_us())
         feed.taken()
-        notifier.tick(now_us())
-        log(now_us())
+        notifier.tick(wall_clock_us())
+        log(wall_clock_us())
     raise workers.error
 
 
@@ -79,15 +75,15 @@ def run_once(
 ) -> bool:
     """Take what is there, send what is due, each once; returns whether nothing due is left."""
     while events := feed.poll(feed.once_seconds):
-        notifier.take(events, now_us())
+        notifier.take(events, wall_clock_us())
         feed.taken()
     feed.taken()
-    notifier.tick(now_us())
+    notifier.tick(wall_clock_us())
     for _ in range(2):  # a fallback is told in the second round
         for delivery in deliveries:
-            delivery.send_due(now_us(), now_us)
-    log(now_us())
-    return not any(delivery.has_due(now_us()) for delivery in deliveries)
+            delivery.send_due(wall_clock_us(), wall_clock_us)
+    log(wall_clock_us())
+    return not any(delivery.has_due(wall_clock_us()) for delivery in deliveries)
 
 
 def command_writer(outbox: Outbox, command_log: CommandLog | None, say: Say) -> Callable[[int], None]:

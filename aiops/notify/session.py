@@ -23,7 +23,7 @@ from aiops.notify.notices import Notice, SendError
 from aiops.notify.notifier import Notifier
 from aiops.notify.outbox import Outbox
 from aiops.notify.policy_reading import NotifyPolicy, PolicyError, load_policy
-from aiops.notify.running import Workers, command_writer, now_us, run_once, run_until_stopped
+from aiops.notify.running import Workers, command_writer, run_once, run_until_stopped
 from aiops.notify.samples import sample_events
 from aiops.notify.secrets import SecretError
 from aiops.notify.senders import DrySender, make_sender
@@ -31,6 +31,7 @@ from aiops.notify.state_file import StateError
 from aiops.text import one_line, visible_text
 from pipeline.alert_sinks import tenant_topic
 from pipeline.operator_files import FileUnreadableError, read_operator_file
+from transforms.clock import wall_clock_us
 from transforms.detect.rule_model import MAX_FILE_BYTES
 
 EXIT_STOPPED: Final[dict[int, int]] = {signal.SIGINT: 130, signal.SIGTERM: 143}
@@ -118,7 +119,7 @@ def _run(request: Request, policy: NotifyPolicy, out: Console, say: Callable[[st
         if request.store
         else SubscriptionFeed(request.subscription, outbox, say, keeps_messages=request.dry_run)
     )
-    notifier = Notifier(policy.rules, outbox, now_us(), _answering(request))
+    notifier = Notifier(policy.rules, outbox, wall_clock_us(), _answering(request))
     log = command_writer(outbox, None if request.dry_run else _command_log(request, say), say)
     try:
         if request.once or request.dry_run:
@@ -220,8 +221,8 @@ def try_one(path: str, name: str, out: Console, err: Console) -> int:
                 f'there is no channel "{one_line(name, 80)}"; there are {", ".join(policy.channels)}'
             )
         sender = make_sender(channel)
-        for notice in sample_notices(name, now_us()):
-            sender.send([notice], now_us())
+        for notice in sample_notices(name, wall_clock_us()):
+            sender.send([notice], wall_clock_us())
             out.print(f"{name} took: {notice.kind}", markup=False, highlight=False)
         sender.close()
     except (UsageError, PolicyError, FileUnreadableError, SendError, SecretError) as error:

@@ -17,12 +17,13 @@ from aiops.query import (
     parse_since,
     sum_ledger,
 )
+from aiops.query_gemini import find_hypotheses
 from aiops.report.charts import TimeAxis, make_axis
 from aiops.report.episodes import EPISODE_COLUMNS, LOOK_BACK, Episode, fair_share, gather_episodes
 from aiops.report.incidents import IncidentsData, gather_incidents
 from aiops.report.signals import ChartSpan, ServiceSeries, find_series
 from pipeline.duckdb_store import DuckDBStore, Row
-from transforms.elements import SEVERITY_RANKS
+from transforms.elements import CANARY_SERVICE, SEVERITY_RANKS
 
 MOST_EPISODES: Final = 150
 OPEN_EPISODES: Final = 12
@@ -30,6 +31,7 @@ OPEN_EPISODES: Final = 12
 MOST_SERVICES: Final = 60
 MOST_PATTERNS: Final = 60
 MOST_DEAD_LETTERS: Final = 30
+MOST_HYPOTHESES: Final = 30
 MOST_MINUTES: Final = 50
 AROUND_WINDOWS: Final = 30
 """A chart of an episode shows so many windows before and after it."""
@@ -90,6 +92,7 @@ class ReportData:
     service_lines: list[ServiceLine]
     patterns: list[Row]
     new_patterns: list[Row]
+    hypotheses: list[Row]
     dead_letters: list[Row]
     dead_lettered: int
     ledger: Row
@@ -102,12 +105,15 @@ class ReportData:
 def gather_report(store: DuckDBStore, tenant: str | None = None, since: str | None = None) -> ReportData:
     """All figures of the report, of one tenant or all, since a span before the newest data or a time.
 
+    Canaries are left out, but for the ledger, which counts every line.
+
     Raises typer.BadParameter for a `since` that is neither, StoreError where the store fails.
     """
     start = parse_since(since, newest_event(store)) if since else None
     _select_windows(store, tenant, start)
     earlier = (max(start, _EARLIEST + LOOK_BACK) - LOOK_BACK).isoformat() if start else None
-    known = find_anomalies(store, Filters(tenant=tenant, since=earlier), columns=EPISODE_COLUMNS).rows
+    found = find_anomalies(store, Filters(tenant=tenant, since=earlier), columns=EPISODE_COLUMNS).rows
+    known = [row for row in found if row["service"] != CANARY_SERVICE]
     anomalies = [row for row in known if start is None or row["window_end"] > start]
     sure = [row for row in anomalies if not row["below_confidence_floor"]]
     every_episode = [episode for episode in gather_episodes(known) if start is None or episode.end > start]
@@ -121,6 +127,7 @@ def gather_report(store: DuckDBStore, tenant: str | None = None, since: str | No
     incidents = gather_incidents(store, tenant, start)
     service_lines, services = _service_lines(store, axis, episodes, every_episode)
     patterns, new_patterns, pattern_count = _patterns(store, tenant, start)
+    hypotheses = find_hypotheses(store, Filters(tenant=tenant, since=since, limit=MOST_HYPOTHESES))
     dead_letters, dead_lettered, reasons = _dead_letters(store, tenant)
     minutes = find_ledger(store, Filters(tenant=tenant))
     ledger_tenants = ledger_by_tenant(minutes)
@@ -148,6 +155,7 @@ def gather_report(store: DuckDBStore, tenant: str | None = None, since: str | No
         service_lines=service_lines,
         patterns=patterns,
         new_patterns=new_patterns,
+        hypotheses=hypotheses.rows,
         dead_letters=dead_letters,
         dead_lettered=dead_lettered,
         ledger=sum_ledger(minutes),
@@ -159,6 +167,7 @@ def gather_report(store: DuckDBStore, tenant: str | None = None, since: str | No
             "episodes": len(every_episode) - len(episodes),
             "services": services - len(service_lines),
             "patterns": pattern_count - len(patterns),
+            "hypotheses": hypotheses.total - len(hypotheses.rows),
             "dead letter reasons": reasons - len(dead_letters),
             "unbalanced minutes": max(0, len(unbalanced) - MOST_MINUTES),
         },
@@ -176,8 +185,9 @@ def _select_windows(store: DuckDBStore, tenant: str | None, start: datetime | No
     # Temporary, so in memory: the view of last revisions is made once, not for each figure.
     store.query(
         "CREATE OR REPLACE TEMP TABLE report_windows AS SELECT * FROM current_service_windows "
-        "WHERE ($tenant IS NULL OR tenant_id = $tenant) AND ($start IS NULL OR window_end > $start)",
-        {"tenant": tenant, "start": start},
+        "WHERE ($tenant IS NULL OR tenant_id = $tenant) AND ($start IS NULL OR window_end > $start) "
+        "AND service != $canary",
+        {"tenant": tenant, "start": start, "canary": CANARY_SERVICE},
     )
 
 
@@ -280,8 +290,9 @@ def _patterns(
                   min(first_seen) AS first_seen, bool_or(is_new) AS is_new
            FROM current_log_patterns
            WHERE ($tenant IS NULL OR tenant_id = $tenant) AND ($start IS NULL OR window_start >= $start)
+             AND service != $canary
            GROUP BY tenant_id, service, pattern_id""",
-        {"tenant": tenant, "start": start},
+        {"tenant": tenant, "start": start, "canary": CANARY_SERVICE},
     )
     ranked = """SELECT * FROM report_patterns WHERE is_new OR NOT $only_new
                 QUALIFY row_number() OVER (PARTITION BY tenant_id

@@ -184,6 +184,7 @@ def clip_view(view: IncidentView, limits: Limits) -> IncidentView:
             deploy | {"service": shown(deploy["service"]), "what": shown(deploy["what"])}
             for deploy in row["deploys"][:most]
         ],
+        "more_deploys": (row["deploy_count"] or 0) - len(row["deploys"][:most]),
         "services": len(row["affected_services"]),
     }
     listed = view.joined[:most]

@@ -10,6 +10,7 @@ from typing import Final, Literal
 import msgspec
 
 from aiops.simulate.shop import Service, bypassed, upstream
+from transforms.elements import MICROSECONDS
 
 FaultType = Literal[
     "latency",
@@ -59,11 +60,11 @@ class Fault(msgspec.Struct, frozen=True):
 
     @property
     def start_second(self) -> int:
-        return self.start_us // 1_000_000
+        return self.start_us // MICROSECONDS
 
     @property
     def end_second(self) -> int:
-        return self.end_us // 1_000_000
+        return self.end_us // MICROSECONDS
 
 
 @dataclass(frozen=True)
@@ -146,8 +147,8 @@ def make_fault(
         service=service,
         start=_rfc3339(start_second),
         end=_rfc3339(end_second),
-        start_us=start_second * 1_000_000,
-        end_us=end_second * 1_000_000,
+        start_us=start_second * MICROSECONDS,
+        end_us=end_second * MICROSECONDS,
         intensity=intensity,
         expected_types=kind.expected_types,
         affected_services=affected,

@@ -8,6 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from aiops.simulate.faults import PROJECT, Fault
+from transforms.elements import MICROSECONDS
 
 GRACE_SECONDS: Final = 300
 """An anomaly may begin this long after the end of its fault: windows of `over: 5m` trail it."""
@@ -65,7 +66,7 @@ def match_faults(
     related = dict.fromkeys(matches, 0)
     false = []
     for anomaly in anomalies:
-        touched = [fault for fault in faults if _touches(fault, anomaly, grace_seconds * 1_000_000)]
+        touched = [fault for fault in faults if _touches(fault, anomaly, grace_seconds * MICROSECONDS)]
         for fault in touched:
             if anomaly["anomaly_type"] in fault.expected_types and anomaly["service"] in _affected(fault):
                 matches[fault.fault_id].append(anomaly)
@@ -95,7 +96,7 @@ def _result(fault: Fault, matches: list[Mapping[str, Any]], related: int) -> Fau
     return FaultResult(
         fault=fault,
         found=first is not None,
-        delay_seconds=None if first is None else (first - fault.start_us) / 1_000_000,
+        delay_seconds=None if first is None else (first - fault.start_us) / MICROSECONDS,
         matches=len(matches),
         related=related,
         anomaly_types=tuple(sorted({str(anomaly["anomaly_type"]) for anomaly in matches})),

@@ -5,6 +5,7 @@ WITH counted AS (
          0 AS alerts, 0 AS in_incidents, 0 AS inhibited, 0 AS reminders, 0 AS false_positives, 0 AS useful,
          CAST(NULL AS STRING) AS incident_id
   FROM ${dataset}.current_anomalies
+  WHERE service != 'aiops-canary'
   UNION ALL
   SELECT tenant_id, service, CAST(opened_at AS DATE), 0, 0,
          1, CASE WHEN incident_id != '' THEN 1 ELSE 0 END, CASE WHEN is_inhibited THEN 1 ELSE 0 END,

@@ -1,11 +1,11 @@
--- Each alert, and each silence by matchers, as its newest event leaves it, with the times of its life.
+-- Each alert but those of canaries, and each silence by matchers, as its newest event leaves it, with the times of its life.
 WITH events AS (
   SELECT *,
          ROW_NUMBER() OVER (PARTITION BY alert_id ORDER BY sequence DESC) AS newest_first,
          MAX(CASE WHEN event_type = 'reopened' THEN sequence ELSE -1 END)
            OVER (PARTITION BY alert_id) AS reopened_at_sequence
   FROM ${dataset}.current_alert_events
-  WHERE group_key != 'rejected'
+  WHERE group_key != 'rejected' AND service != 'aiops-canary'
 ),
 lives AS (
   SELECT alert_id,

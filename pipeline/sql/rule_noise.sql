@@ -6,6 +6,7 @@ WITH counted AS (
          CASE WHEN below_confidence_floor THEN 1 ELSE 0 END AS below_floor,
          0 AS alerts, 0 AS false_positives, 0 AS useful
   FROM ${dataset}.current_anomalies
+  WHERE service != 'aiops-canary'
   UNION ALL
   SELECT alert.tenant_id, detector, 0, 0, 0, 1,
          CASE WHEN alert.verdict = 'false_positive' THEN 1 ELSE 0 END,

@@ -1,12 +1,13 @@
 mock_provider "google" {
-  mock_data "google_project" {
-    defaults = { number = "123456789" }
-  }
   mock_resource "google_service_account" {
     defaults = { email = "account@my-project.iam.gserviceaccount.com" }
   }
 }
-mock_provider "google-beta" {}
+mock_provider "google-beta" {
+  mock_resource "google_project_service_identity" {
+    defaults = { email = "service-123456789@gcp-sa-pubsub.iam.gserviceaccount.com" }
+  }
+}
 
 variables {
   project = "my-project"
@@ -21,6 +22,14 @@ run "nothing_but_the_ground" {
   assert {
     condition     = length(google_logging_folder_sink.logs) + length(google_logging_project_sink.logs) == 0
     error_message = "Nobody's logs are taken without being named."
+  }
+  assert {
+    condition     = output.build_arguments == "--project my-project --region europe-west1 --repository aiops --service-account account@my-project.iam.gserviceaccount.com --redaction-key aiops-redaction-key --template gs://my-project-aiops/templates/aiops-VERSION.json"
+    error_message = "templates/build.sh is told where things are."
+  }
+  assert {
+    condition     = google_compute_subnetwork.workers[0].private_ip_google_access
+    error_message = "Workers without public addresses reach Google's services."
   }
   assert {
     condition     = keys(google_pubsub_subscription.job) == ["logs"]
@@ -43,7 +52,7 @@ run "nothing_but_the_ground" {
     error_message = "Tables are protected unless said otherwise."
   }
   assert {
-    condition     = length(google_monitoring_alert_policy.threshold) == 4
+    condition     = !contains(keys(google_monitoring_alert_policy.counter), "gemini") && contains(keys(google_monitoring_alert_policy.counter), "heartbeat")
     error_message = "Gemini is watched only where it is used."
   }
 }
@@ -105,6 +114,14 @@ run "a_folder_of_tenants" {
     error_message = "Workers have no public addresses."
   }
   assert {
+    condition = (
+      google_dataflow_flex_template_job.this[0].parameters["dataset"] == output.dataset &&
+      google_dataflow_flex_template_job.this[0].parameters["failed_rows"] == "gs://${output.bucket}/failed-rows"
+    )
+    error_message = "The job writes to the dataset, and keeps in the bucket what that does not take."
+  }
+
+  assert {
     condition     = google_dataflow_flex_template_job.this[0].parameters["min_severity"] == "INFO"
     error_message = "Parameters of the operator reach the job."
   }
@@ -130,6 +147,16 @@ run "projects_of_their_own_and_a_key" {
     gemini               = true
     dead_letter_attempts = 0
     retention_days       = { log_patterns = 30, ledger = 0 }
+    template             = "gs://bucket/aiops.json"
+    workers              = { subnetwork = "regions/europe-west1/subnetworks/shared" }
+  }
+  assert {
+    condition     = length(google_compute_network.workers) == 0
+    error_message = "A subnetwork of the operator's takes the place of one of our own."
+  }
+  assert {
+    condition     = google_dataflow_flex_template_job.this[0].subnetwork == "regions/europe-west1/subnetworks/shared"
+    error_message = "The job runs where the operator says."
   }
   assert {
     condition     = google_logging_project_sink.logs["shop-prod"].unique_writer_identity

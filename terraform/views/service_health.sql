@@ -5,6 +5,8 @@ WITH windows AS (
          MAX(window_start) OVER (PARTITION BY tenant_id, service) AS newest_start,
          MAX(window_end) OVER (PARTITION BY tenant_id) AS tenant_newest_end
   FROM ${dataset}.current_service_windows
+  WHERE service != 'aiops-canary'
+    AND window_start > CURRENT_TIMESTAMP - INTERVAL 3 DAY  -- on BigQuery
 ),
 hours AS (
   SELECT tenant_id, service,

@@ -56,7 +56,9 @@ def _join(turn: Turn, alert: AlertState, symptom: Symptom) -> None:
     if known is None:
         has_news = note_symptom(turn, alert, symptom)
         alert.active_at = max(alert.active_at, turn.now)
-        if has_news:
+        if symptom.is_canary:  # it comes to see how long an event takes: each has one, and at once
+            turn.emit(alert, "updated", note="Another canary came through")
+        elif has_news:
             schedule_update(turn, alert)
     alert.anomaly_ids[symptom.anomaly_id] = symptom.revision
     if is_worse(severity, alert.severity):

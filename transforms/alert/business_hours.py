@@ -9,8 +9,8 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from transforms.alert.notify_policy import Hours, HoursCondition
+from transforms.elements import MINUTE_US
 
-MINUTE_US: Final = 60_000_000
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 

@@ -11,10 +11,9 @@ from transforms.alert.catalog import weigh
 from transforms.alert.symptoms import MOST_PATTERNS, Symptom
 from transforms.alert.turn import Turn, is_worse
 from transforms.alert_elements import AlertFinding
-from transforms.elements import MICROSECONDS, SEVERITY_RANKS, AnomalySeverity
+from transforms.elements import MINUTE_US, SEVERITY_RANKS, AnomalySeverity
 
 _MOST_LISTED: Final = 20
-_MINUTE_US: Final = 60 * MICROSECONDS
 
 
 def severity_of(turn: Turn, symptom: Symptom) -> AnomalySeverity:
@@ -118,7 +117,7 @@ def is_full(turn: Turn) -> bool:
     book, settings = turn.book, turn.settings
     if book.tracked < settings.most_fingerprints:
         return False
-    if turn.now - book.pruned_at >= _MINUTE_US:
+    if turn.now - book.pruned_at >= MINUTE_US:
         book.pruned_at = turn.now
         for alert in book.active_alerts():
             oldest = turn.now - settings.quiet_us(alert.doublings)

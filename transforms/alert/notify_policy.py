@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from transforms.alert_elements import AlertEvent
-from transforms.elements import AnomalySeverity
+from transforms.elements import CANARY_SERVICE, HOUR_US, AnomalySeverity
 from transforms.globs import glob_matches
 
 DAY_MINUTES: Final = 24 * 60
@@ -71,7 +71,7 @@ class Route(msgspec.Struct, frozen=True):
     name: str
     steps: tuple[Step, ...]
     match: Match = Match()
-    repeat_us: int = 4 * 3600 * 1_000_000  # as Alertmanager's repeat_interval; 0 for never
+    repeat_us: int = 4 * HOUR_US  # as Alertmanager's repeat_interval; 0 for never
     tells_updates: bool = True
     tells_resolved: bool = True
     goes_on: bool = False  # as Alertmanager's `continue`: routes after it are tried as well
@@ -99,7 +99,12 @@ class Policy(msgspec.Struct, frozen=True):
 
 
 def matches(match: Match, event: AlertEvent) -> bool:
-    """Whether `match`, its hours apart, takes the alert as it stands at `event`."""
+    """Whether `match`, its hours apart, takes the alert as it stands at `event`.
+
+    Alerts of canaries are taken only where their service is named letter by letter.
+    """
+    if event.service == CANARY_SERVICE and CANARY_SERVICE not in match.service:
+        return False
     return (
         _one_of(match.tenant, event.tenant_id)
         and _one_of(match.service, event.service)

@@ -7,7 +7,13 @@ from typing import Final
 import msgspec
 
 from transforms.alert.settings import AlertSettings, GroupLabel
-from transforms.elements import Anomaly, AnomalySeverity, AnomalyType
+from transforms.elements import (
+    CANARY_DETECTOR,
+    CANARY_SERVICE,
+    Anomaly,
+    AnomalySeverity,
+    AnomalyType,
+)
 from transforms.fingerprints import fingerprint_of, subject_pattern
 
 STORM: Final = "storm"
@@ -50,6 +56,11 @@ class Symptom(msgspec.Struct, frozen=True, array_like=True):
     more_ids: list[str] = []
 
     @property
+    def is_canary(self) -> bool:
+        """Whether `aiops doctor` may be waiting for it."""
+        return self.service == CANARY_SERVICE and self.detector == CANARY_DETECTOR
+
+    @property
     def order(self) -> tuple[int, str, int]:
         """Place among the symptoms of a group, whatever order they come in."""
         return self.detected_at, self.anomaly_id, self.revision
@@ -67,11 +78,13 @@ def symptom_of(anomaly: Anomaly, settings: AlertSettings) -> Symptom:
         "detector": anomaly.detector,
         "pattern": pattern,
     }
+    # Nobody is told of canaries: what is no canary must not stand in one alert with them.
+    group_by = ("service",) if anomaly.service == CANARY_SERVICE else settings.group_by
     return Symptom(
         anomaly_id=anomaly.anomaly_id,
         revision=anomaly.revision,
         tenant_id=anomaly.tenant_id,
-        group_key=",".join(f"{label}={_quote(labels[label])}" for label in settings.group_by),
+        group_key=",".join(f"{label}={_quote(labels[label])}" for label in group_by),
         fingerprint=fingerprint_of(anomaly),
         service=anomaly.service,
         endpoint=anomaly.endpoint,

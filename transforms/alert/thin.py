@@ -14,11 +14,10 @@ import msgspec
 
 from transforms.alert.symptoms import STORM, STORM_SERVICE, Symptom
 from transforms.alert.turn import is_worse
-from transforms.elements import MICROSECONDS, AnomalySeverity
+from transforms.elements import MINUTE_US, AnomalySeverity
 
 SHARDS: Final = 16
 HOLD_SECONDS: Final = 5
-_MINUTE_US: Final = 60 * MICROSECONDS
 _MOST_MORE_IDS: Final = 20
 _MOST_GROUPS: Final = 20
 
@@ -49,7 +48,7 @@ def combine_symptoms(symptoms: Iterable[Symptom]) -> list[Symptom]:
         if symptom.is_withdrawn:
             withdrawn.append(symptom)
             continue
-        key = (symptom.fingerprint, symptom.detected_at // _MINUTE_US)
+        key = (symptom.fingerprint, symptom.detected_at // MINUTE_US)
         combined[key] = combine(combined[key], symptom) if key in combined else symptom
     return sorted([*combined.values(), *withdrawn], key=lambda one: one.order)
 
@@ -73,7 +72,7 @@ def combine(one: Symptom, other: Symptom) -> Symptom:
 
 def pass_symptoms(shard: Shard, symptoms: Iterable[Symptom], now_us: int, most: int) -> list[Symptom]:
     """Those of `symptoms` that go on at once; the rest is held, or a copy."""
-    minute = now_us // _MINUTE_US
+    minute = now_us // MINUTE_US
     if minute != shard.minute:
         shard.minute, shard.passed = minute, {}
     going: list[Symptom] = []

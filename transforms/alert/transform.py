@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -37,9 +36,11 @@ from transforms.alert.thin import (
     shard_of,
 )
 from transforms.alert_elements import AlertCommand, AlertEvent
+from transforms.clock import Clock, wall_clock_us
 from transforms.coders import StructCoder, register_struct
 from transforms.elements import MICROSECONDS, Anomaly
 from transforms.incident_elements import Incident
+from transforms.timers import arm_timer
 
 TICK_SECONDS: Final = 1
 """What comes in this time is taken at once: state is read and written once a tick, not per anomaly."""
@@ -49,12 +50,6 @@ KeyedInput = tuple[str, AlertInput]
 
 ShardedInput = tuple[tuple[str, int], AlertInput]
 """((tenant_id, shard), values)"""
-
-Clock = Callable[[], int]
-
-
-def wall_clock_us() -> int:
-    return time.time_ns() // 1000
 
 
 @dataclass(eq=False)
@@ -300,11 +295,7 @@ class _Manage(beam.DoFn):
             events = [event for part in past.get(tenant_id, ()) for event in part.past]
             state.write(rebuild_book(tenant_id, events, now, self._settings))
         inbox.add((now, given))
-        tick = now + TICK_SECONDS * MICROSECONDS
-        armed = armed_at.read()
-        if not armed or armed > tick:
-            due.set(Timestamp(micros=tick))
-            armed_at.write(tick)
+        arm_timer(armed_at, due, now + TICK_SECONDS * MICROSECONDS)
 
     @on_timer(_DUE)
     def take(
@@ -323,8 +314,7 @@ class _Manage(beam.DoFn):
         if phase.read() == _ENDED:
             events += flush(book, self._settings, self._catalog, now)
         elif (following := next_due_us(book, self._settings)) is not None:
-            due.set(Timestamp(micros=following))
-            armed_at.write(following)
+            arm_timer(armed_at, due, following)
         state.write(book)
         yield from events
 

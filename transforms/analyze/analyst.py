@@ -136,11 +136,11 @@ class Analyst:
             if one in asked:
                 continue
             if request is not None:
-                yield _row(one, "skipped", "not_novel", "novel_only", now_us)
+                yield Analyzed(call=window_row(one, "skipped", "not_novel", "novel_only", now_us))
             elif one.window.service in memory.verdicts:
                 yield from self._say_again(memory, one, "cached", now_us)
             else:
-                yield _row(one, "skipped", "over_budget", "rules_only", now_us)
+                yield Analyzed(call=window_row(one, "skipped", "over_budget", "rules_only", now_us))
 
     def _take_reply(
         self, memory: TenantMemory, request: _Request, reply: Reply, now_us: int, *, may_halve: bool = True
@@ -180,15 +180,8 @@ class Analyst:
         yield self._request_row(request, now_us)
         outcome: CallOutcome = "failed" if reply.failed else "answered"
         for one in request.selected:
-            yield _row(
-                one,
-                outcome,
-                reply.failed or "",
-                request.step,
-                now_us,
-                prompt.request_id,
-                self._settings.model,
-            )
+            reason, asked = reply.failed or "", (prompt.request_id, self._settings.model)
+            yield Analyzed(call=window_row(one, outcome, reason, request.step, now_us, *asked))
 
     def _judge(self, memory: TenantMemory, request: _Request, now_us: int) -> Iterator[Analyzed]:
         """Anomalies of what holds, hypotheses of all else; of the same anomaly the first one."""
@@ -229,7 +222,8 @@ class Analyst:
         for anomaly in told.values():
             yield Analyzed(anomaly=anomaly)
         reason = "same_evidence" if step == "full" else "over_budget"
-        yield _row(one, "cached", reason, step, now_us, max(request_ids, default=""), self._settings.model)
+        asked = max(request_ids, default=""), self._settings.model
+        yield Analyzed(call=window_row(one, "cached", reason, step, now_us, *asked))
 
     def _request_row(self, request: _Request, now_us: int) -> Analyzed:
         windows = list(request.prompt.windows.values())
@@ -339,15 +333,3 @@ def _tell(incident: Incident, known: KnownNarrative) -> Iterator[Analyzed]:
     narrated = add_words(incident, claimed)
     if narrated is not None:
         yield Analyzed(incident=narrated)
-
-
-def _row(
-    one: Selected,
-    outcome: CallOutcome,
-    reason: str,
-    step: LadderStep,
-    now_us: int,
-    request_id: str = "",
-    model: str = "",
-) -> Analyzed:
-    return Analyzed(call=window_row(one, outcome, reason, step, now_us, request_id, model))

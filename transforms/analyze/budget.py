@@ -11,9 +11,8 @@ from typing import Final
 
 import msgspec
 
-from transforms.elements import MICROSECONDS
+from transforms.elements import DAY_US
 
-DAY_US: Final = 24 * 3600 * MICROSECONDS
 HOURS: Final = 24
 LEAST_REQUESTS: Final = 4
 _SCALE: Final = DAY_US  # levels are kept in units of 1/DAY_US, so that a microsecond adds a whole number

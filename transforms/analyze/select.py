@@ -13,7 +13,7 @@ import msgspec
 from msgspec.structs import replace
 
 from transforms.analyze.checks import off_band
-from transforms.elements import ERROR, MICROSECONDS, Anomaly, content_id
+from transforms.elements import CANARY_SERVICE, ERROR, MICROSECONDS, Anomaly, content_id
 from transforms.gemini_elements import (
     GEMINI_DETECTOR,
     DeployEvidence,
@@ -73,7 +73,7 @@ class SelectState(msgspec.Struct):
 
 
 class SelectWindows:
-    """Ordered step: Notice → Selected, one for each pane of each window."""
+    """Ordered step: Notice → Selected, one for each pane of each window; none for windows of canaries."""
 
     state_type = SelectState
     output_type = Selected
@@ -82,6 +82,8 @@ class SelectWindows:
         return SelectState()
 
     def step(self, state: SelectState, value: Notice, *, is_late: bool) -> Iterator[Selected]:
+        if value.service == CANARY_SERVICE:
+            return
         if value.finding is not None and not is_late:
             state.findings.append(value.finding)
         elif value.window is not None and is_late:

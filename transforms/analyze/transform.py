@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -37,11 +36,13 @@ from transforms.analyze.model import ModelFactory
 from transforms.analyze.narrative import needs_narrative
 from transforms.analyze.select import Notice, Selected, SelectWindows
 from transforms.analyze.settings import AnalyzeSettings
+from transforms.clock import Clock, wall_clock_us
 from transforms.coders import StructCoder, register_struct
 from transforms.elements import MICROSECONDS, Anomaly
 from transforms.gemini_elements import GeminiCall, Hypothesis
 from transforms.incident_elements import Incident
 from transforms.ordering import ProcessInOrder
+from transforms.timers import arm_timer
 
 ANOMALIES: Final = "gemini_anomalies"
 HYPOTHESES: Final = "hypotheses"
@@ -53,12 +54,6 @@ POLL_SECONDS: Final = 2
 
 KeyedTask = tuple[str, Task]
 """(tenant_id, task)"""
-
-Clock = Callable[[], int]
-
-
-def wall_clock_us() -> int:
-    return time.time_ns() // 1000
 
 
 @dataclass(eq=False)
@@ -196,15 +191,8 @@ class _AnalyzeLive(beam.DoFn):
         waiting.write(count)
         now = self._clock()
         is_urgent = count >= self._settings.batch_size or task.incident is not None
-        self._arm(armed_at, due, now if is_urgent else now + self._settings.batch_timeout_us)
+        arm_timer(armed_at, due, now if is_urgent else now + self._settings.batch_timeout_us)
         end.set(GlobalWindow().max_timestamp())
-
-    def _arm(self, armed_at: Any, due: Any, at_us: int) -> None:
-        """Set the timer, unless it stands earlier."""
-        armed = armed_at.read()
-        if not armed or armed > at_us:
-            due.set(Timestamp(micros=at_us))
-            armed_at.write(at_us)
 
     @on_timer(_DUE)
     def take(
@@ -226,14 +214,14 @@ class _AnalyzeLive(beam.DoFn):
         done = self._jobs.result(f"{self._run_id} {key} {batch.batch_id}", self._job(memory, batch))
         if done is None:
             batch_state.write(batch)
-            self._arm(armed_at, due, now + POLL_SECONDS * MICROSECONDS)
+            arm_timer(armed_at, due, now + POLL_SECONDS * MICROSECONDS)
             return
         batch_state.clear()
         memory_state.write(done.memory)
         yield from done.analyzed
         if left := waiting.read():
             is_full = left >= self._settings.batch_size
-            self._arm(armed_at, due, now if is_full else now + self._settings.batch_timeout_us)
+            arm_timer(armed_at, due, now if is_full else now + self._settings.batch_timeout_us)
 
     def _next_batch(self, inbox: Any, waiting: Any, now_us: int) -> TaskBatch:
         tasks = in_order(inbox.read())

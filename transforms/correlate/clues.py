@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import msgspec
 
-from transforms.elements import Anomaly, DeployEvent, RequestStats, TraceError, WindowSummary
+from transforms.elements import (
+    CANARY_SERVICE,
+    MICROSECONDS,
+    Anomaly,
+    DeployEvent,
+    RequestStats,
+    TraceError,
+    WindowSummary,
+)
 
 
 class ServiceFacts(msgspec.Struct, array_like=True, gc=False):
@@ -31,6 +39,12 @@ class Clue(msgspec.Struct, gc=False):
     pane_index: int
     facts: ServiceFacts | None = None
     anomaly: Anomaly | None = None
+
+    @property
+    def is_canary(self) -> bool:
+        """Of the service of canaries, which has nothing to do with any other."""
+        told = self.anomaly or self.facts
+        return told is not None and told.service == CANARY_SERVICE
 
     @property
     def tie(self) -> str:
@@ -61,5 +75,5 @@ def clue_of_summary(summary: WindowSummary) -> Clue:
 
 def clue_of_anomaly(anomaly: Anomaly) -> Clue:
     """The anomaly; a late revision of one counts as late."""
-    seconds = (anomaly.window_end - anomaly.window_start) // 1_000_000
+    seconds = (anomaly.window_end - anomaly.window_start) // MICROSECONDS
     return Clue(anomaly.tenant_id, anomaly.window_start, seconds, anomaly.revision, anomaly=anomaly)

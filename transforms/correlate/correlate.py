@@ -20,18 +20,19 @@ from transforms.correlate.life import (
 )
 from transforms.correlate.linking import Group, Link, explains, group_anomalies, link_groups, link_to_incident
 from transforms.correlate.services import OwnLatency, growth_of, learn_grown, learn_own, own_latencies_us
-from transforms.correlate.settings import HOUR_US, CorrelateSettings
+from transforms.correlate.settings import CorrelateSettings
 from transforms.correlate.state import MAX_GROUPS, MAX_INCIDENTS, STORM, IncidentState, TenantMemory
 from transforms.correlate.story import make_incident
+from transforms.correlate.symptoms import Statement
 from transforms.correlate.topology import configure, expire, observe, rows_due
 from transforms.correlate.traces import forget_traces, learn_first, observe_traces
-from transforms.elements import MICROSECONDS, Anomaly, deploy_id
+from transforms.elements import DAY_US, HOUR_US, MICROSECONDS, Anomaly, deploy_id
 from transforms.incident_elements import Dependency, Incident, NearbyDeploy
 
 OPENED: Final = "it opened the incident"
 TOO_MANY: Final = "too many problems at once to tell them apart"
-REMEMBER_US: Final = 24 * HOUR_US
-MAX_DEPLOYS: Final = 500
+REMEMBER_US: Final = DAY_US
+MAX_REMEMBERED_DEPLOYS: Final = 500
 
 
 Cluster = list[tuple[Group, Link | None]]
@@ -58,6 +59,8 @@ class CorrelateTenant:
         return TenantMemory()
 
     def step(self, state: TenantMemory, value: Clue, *, is_late: bool) -> Iterator[Correlated]:
+        if value.is_canary:
+            return
         state.tenant_id = value.tenant_id
         # Not the timestamp: some runners round it to milliseconds.
         end_us = value.window_start_us + value.window_seconds * MICROSECONDS
@@ -164,7 +167,7 @@ def _newest(anomalies: Sequence[Anomaly]) -> list[Anomaly]:
 
 
 def _open(group: Group, domain: str, state: TenantMemory) -> IncidentState:
-    opener = next(a for a in group.anomalies if a.anomaly_id == group.order[2])
+    opener = next(s.anomaly for s in group.statements if s.anomaly.anomaly_id == group.order[2])
     incident = open_incident(opener, domain)
     state.incidents.append(incident)
     return incident
@@ -175,7 +178,7 @@ def _add(
 ) -> None:
     """Add the anomalies of `group`; without a link it is the one that opens the incident."""
     more = link or Link(1.0, f"more of {group.service}, which opened the incident")
-    _add_all(incident, group, [(anomaly, more) for anomaly in group.anomalies], state, changed)
+    _add_all(incident, group, [(statement, more) for statement in group.statements], state, changed)
 
 
 def _count_in_storm(groups: Sequence[Group], state: TenantMemory, changed: dict[str, bool]) -> None:
@@ -184,21 +187,22 @@ def _count_in_storm(groups: Sequence[Group], state: TenantMemory, changed: dict[
     if not groups or (groups[0].order[0] and not storms):
         return
     incident = storms[0] if storms else _open(groups[0], STORM, state)
-    joining = [(anomaly, Link(0.0, TOO_MANY)) for group in groups for anomaly in group.anomalies]
+    joining = [(statement, Link(0.0, TOO_MANY)) for group in groups for statement in group.statements]
     _add_all(incident, groups[0], joining, state, changed)
 
 
 def _add_all(
     incident: IncidentState,
     first: Group,
-    joining: Sequence[tuple[Anomaly, Link]],
+    joining: Sequence[tuple[Statement, Link]],
     state: TenantMemory,
     changed: dict[str, bool],
 ) -> None:
     if incident.count == 0:
         opener_id, opened = first.order[2], Link(1.0, OPENED)
         joining = [
-            (anomaly, opened if anomaly.anomaly_id == opener_id else link) for anomaly, link in joining
+            (statement, opened if statement.anomaly.anomaly_id == opener_id else link)
+            for statement, link in joining
         ]
     _note(changed, incident, at_once=add_members(incident, joining, state))
     if incident.status == "quiet":
@@ -289,7 +293,7 @@ def _note_deploys(state: TenantMemory, facts: dict[str, ServiceFacts]) -> None:
             found[key] = NearbyDeploy(key, service, event.what, event.event_time_us)
     since_us = state.facts_start_us - HOUR_US
     ordered = sorted(found.values(), key=lambda deploy: (deploy.deployed_at, deploy.deploy_id))
-    state.deploys = [deploy for deploy in ordered if deploy.deployed_at >= since_us][-MAX_DEPLOYS:]
+    state.deploys = [deploy for deploy in ordered if deploy.deployed_at >= since_us][-MAX_REMEMBERED_DEPLOYS:]
     state.deploys_changed()
 
 

@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from operator import itemgetter
 from typing import Final
 
 from transforms.correlate.linking import Link
-from transforms.correlate.settings import MINUTE_US, CorrelateSettings
+from transforms.correlate.settings import CorrelateSettings
 from transforms.correlate.state import (
     FEW_MEMBERS,
+    MAX_DEPLOYS,
     MAX_LISTED,
     MAX_MEMBERS,
     MAX_SERVICES,
     IncidentState,
     TenantMemory,
 )
-from transforms.correlate.symptoms import add_symptom, named_services
-from transforms.elements import ANOMALY_SEVERITIES, SEVERITY_RANKS, Anomaly, AnomalySeverity, content_id
+from transforms.correlate.symptoms import Statement, Symptoms, add_symptom
+from transforms.elements import (
+    ANOMALY_SEVERITIES,
+    DAY_US,
+    MINUTE_US,
+    SEVERITY_RANKS,
+    Anomaly,
+    AnomalySeverity,
+    content_id,
+)
 from transforms.fingerprints import fingerprint_of
-from transforms.incident_elements import IncidentAnomaly
+from transforms.incident_elements import IncidentAnomaly, NearbyDeploy
 
 MANY_SERVICES: Final = 3
 """So many services with an anomaly of medium severity or above raise the incident's severity by a step."""
@@ -27,7 +38,7 @@ UPDATE_US: Final = 5 * MINUTE_US
 """More of the same makes a new revision this often; what is new of kind does at once."""
 
 DEPLOY_BEFORE_US: Final = 30 * MINUTE_US
-OLDEST_US: Final = 24 * 60 * MINUTE_US
+OLDEST_US: Final = DAY_US
 """After a day an incident is closed whatever happens: what goes on begins another one."""
 
 
@@ -53,18 +64,18 @@ def open_incident(opener: Anomaly, domain: str) -> IncidentState:
 
 
 def add_members(
-    incident: IncidentState, joining: Sequence[tuple[Anomaly, Link]], memory: TenantMemory
+    incident: IncidentState, joining: Sequence[tuple[Statement, Link]], memory: TenantMemory
 ) -> bool:
     """Add anomalies. Returns whether one is new of kind: another service, type or higher severity."""
     listed = sum(len(one.members) for one in memory.incidents)
     room = MAX_MEMBERS if listed < MAX_LISTED else FEW_MEMBERS
     is_new = False
-    for anomaly, link in joining:
+    for statement, link in joining:
+        anomaly = statement.anomaly
         known = incident.symptoms.get(anomaly.service)
         is_new = is_new or known is None or anomaly.anomaly_type not in known.types
         if known is not None or len(incident.symptoms) < MAX_SERVICES:
-            named = named_services(anomaly, memory.seen_us, memory.topology)
-            add_symptom(incident.symptoms, anomaly, named, memory.window_us or MINUTE_US)
+            add_symptom(incident.symptoms, statement, memory.window_us or MINUTE_US)
             incident.joins.setdefault(anomaly.service, link.strength)
         if len(incident.members) < room:
             incident.members.append(_member(anomaly, link.because))
@@ -144,10 +155,29 @@ def note_deploys(incident: IncidentState, memory: TenantMemory) -> None:
         if deploy.service in incident.symptoms
         and incident.started_us - DEPLOY_BEFORE_US <= deploy.deployed_at <= incident.last_us
     ]
-    incident.deploys = sorted(
-        {deploy.deploy_id: deploy for deploy in [*incident.deploys, *near]}.values(),
-        key=lambda deploy: (deploy.deployed_at, deploy.deploy_id),
-    )
+    known = {deploy.deploy_id for deploy in incident.deploys}.union(incident.unlisted_deploys)
+    fresh = [deploy for deploy in near if deploy.deploy_id not in known]
+    ranked = _telling_first([*incident.deploys, *fresh], incident.symptoms)
+    listed, left_out = ranked[:MAX_DEPLOYS], {deploy.deploy_id for deploy in ranked[MAX_DEPLOYS:]}
+    incident.deploys = sorted(listed, key=lambda deploy: (deploy.deployed_at, deploy.deploy_id))
+    incident.deploys_left_out += len(left_out)
+    coming = {deploy.deploy_id for deploy in memory.deploys}  # none else is ever seen again
+    incident.unlisted_deploys = sorted(left_out.union(incident.unlisted_deploys) & coming)
+
+
+def _telling_first(deploys: Sequence[NearbyDeploy], symptoms: Mapping[str, Symptoms]) -> list[NearbyDeploy]:
+    """Of each service the last one before its first anomaly, then of each the one before that, and so on.
+
+    Those that came after it go last.
+    """
+    counts: Counter[tuple[bool, str]] = Counter()
+    ranked = []
+    for deploy in sorted(deploys, key=lambda deploy: (-deploy.deployed_at, deploy.deploy_id)):
+        mine = symptoms.get(deploy.service)
+        is_after = mine is None or deploy.deployed_at > mine.first_us + MINUTE_US
+        counts[is_after, deploy.service] += 1
+        ranked.append((is_after, counts[is_after, deploy.service], deploy.service, deploy.deploy_id, deploy))
+    return [deploy for *_, deploy in sorted(ranked, key=itemgetter(0, 1, 2, 3))]
 
 
 def age_incident(incident: IncidentState, now_us: int, settings: CorrelateSettings) -> bool:

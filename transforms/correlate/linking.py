@@ -11,17 +11,16 @@ from typing import Final
 
 import msgspec
 
-from transforms.correlate.settings import MINUTE_US
 from transforms.correlate.state import IncidentState, TenantMemory
 from transforms.correlate.symptoms import (
     CERTIFICATE_TYPE,
     SECURITY_TYPE,
+    Statement,
     Symptoms,
-    named_services,
-    telling_patterns,
+    read_statement,
 )
 from transforms.correlate.traces import shared_traces
-from transforms.elements import Anomaly
+from transforms.elements import MINUTE_US, Anomaly
 
 SAME_TROUBLE: Final = 1.0
 SAME_SERVICE: Final = 0.9
@@ -58,7 +57,7 @@ class Group(msgspec.Struct):
 
     service: str
     domain: str
-    anomalies: list[Anomaly]
+    statements: list[Statement]
     named: set[str]
     patterns: set[str]
     types: set[str]
@@ -86,9 +85,10 @@ def group_anomalies(anomalies: Sequence[Anomaly], memory: TenantMemory) -> list[
         key = anomaly.service, _domain_of(anomaly, certificates)
         order = not may_open(anomaly), anomaly.window_start, anomaly.anomaly_id
         group = groups.setdefault(key, Group(*key, [], set(), set(), set(), set(), since_us, order))
-        group.anomalies.append(anomaly)
-        group.named |= named_services(anomaly, memory.seen_us, memory.topology)
-        group.patterns |= telling_patterns(anomaly)
+        statement = read_statement(anomaly, memory.seen_us, memory.topology)
+        group.statements.append(statement)
+        group.named |= statement.named
+        group.patterns |= statement.texts
         group.types.add(anomaly.anomaly_type)
         group.detectors.add(anomaly.detector)
         group.order = min(group.order, order)

@@ -11,10 +11,10 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
-from transforms.correlate.settings import MINUTE_US
 from transforms.correlate.state import IncidentState, TenantMemory
 from transforms.correlate.symptoms import DEPLOY_TYPE, RESOURCE_TYPE, SECURITY_TYPE, Symptoms
 from transforms.correlate.traces import first_failures
+from transforms.elements import MINUTE_US
 from transforms.incident_elements import RootCause
 
 STRENGTH: Final = 2.0  # times the weight of its strongest anomaly

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
 
-from transforms.elements import MICROSECONDS
-
-MINUTE_US: Final = 60 * MICROSECONDS
-HOUR_US: Final = 60 * MINUTE_US
+from transforms.elements import MINUTE_US
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,9 @@ FEW_MEMBERS: Final = 10
 MAX_SERVICES: Final = 200
 """Services that an incident tells apart."""
 
+MAX_DEPLOYS: Final = 100
+"""Roll-outs that an incident lists; beyond it they are counted."""
+
 MAX_INCIDENTS: Final = 500
 """Incidents of a tenant that take anomalies; beyond it what is linked to none goes to the one of STORM."""
 
@@ -55,6 +58,8 @@ class IncidentState(msgspec.Struct):
     symptoms: dict[str, Symptoms] = {}
     growth: dict[str, Growth] = {}  # own latencies that grew while it lasts
     deploys: list[NearbyDeploy] = []
+    deploys_left_out: int = 0
+    unlisted_deploys: list[str] = []  # ids of those left out that may come again
 
 
 class TenantMemory(msgspec.Struct, dict=True):

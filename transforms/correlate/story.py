@@ -7,8 +7,8 @@ from typing import Final
 
 from transforms.correlate.life import mean_strength
 from transforms.correlate.root_cause import listed, rank_causes
-from transforms.correlate.settings import MINUTE_US
 from transforms.correlate.state import IncidentState, TenantMemory
+from transforms.elements import MINUTE_US
 from transforms.incident_elements import EffectStep, Incident, RootCause, TraceSample
 
 MAX_TRACES: Final = 5
@@ -40,6 +40,7 @@ def make_incident(incident: IncidentState, memory: TenantMemory, tenant_id: str)
         effects=effects,
         trace_samples=_traces(incident, memory),
         deploys=list(incident.deploys),
+        deploy_count=len(incident.deploys) + incident.deploys_left_out,
         started_at=incident.started_us,
         opened_at=incident.opened_us,
         updated_at=incident.updated_us,

@@ -62,15 +62,28 @@ class Symptoms(msgspec.Struct):
         return "silence" in self.types
 
 
+class Statement(msgspec.Struct, frozen=True):
+    """A new anomaly, and what its error messages say of others."""
+
+    anomaly: Anomaly
+    named: frozenset[str]  # services
+    texts: frozenset[str]  # hashes of the patterns that tell its errors
+
+
+def read_statement(anomaly: Anomaly, services: Collection[str], topology: Topology) -> Statement:
+    """Read the messages of an anomaly; `services` are those of its tenant."""
+    named = _named_services(anomaly, services, topology)
+    return Statement(anomaly, frozenset(named), frozenset(_telling_patterns(anomaly)))
+
+
 def weight_of(anomaly: Anomaly) -> float:
     """0 to 1: how much an anomaly says."""
     return SEVERITY_WEIGHTS[anomaly.anomaly_severity] * anomaly.confidence_score
 
 
-def add_symptom(
-    symptoms: dict[str, Symptoms], anomaly: Anomaly, named: Collection[str], window_us: int
-) -> None:
-    """Count one anomaly; `named` are the services that its error messages name."""
+def add_symptom(symptoms: dict[str, Symptoms], statement: Statement, window_us: int) -> None:
+    """Count one anomaly."""
+    anomaly = statement.anomaly
     found = symptoms.get(anomaly.service)
     # A rule that looks back on ten minutes may speak of the first of them.
     ill_us = min(anomaly.window_end, anomaly.window_start + window_us)
@@ -80,9 +93,9 @@ def add_symptom(
     found.last_us = max(found.last_us, ill_us)
     found.anomalies += 1
     _add(found.types, anomaly.anomaly_type)
-    for name in sorted(named):
+    for name in sorted(statement.named):
         _add(found.named, name)
-    for text in sorted(telling_patterns(anomaly)):
+    for text in sorted(statement.texts):
         _add(found.texts, text)
     for instance in sorted({example.instance for e in anomaly.evidence for example in e.examples} - {""}):
         _add(found.instances, instance)
@@ -100,7 +113,7 @@ def _is_of_resource(anomaly: Anomaly) -> bool:
     return anomaly.anomaly_type == METRIC_TYPE and _RESOURCE.search(anomaly.signal) is not None
 
 
-def telling_patterns(anomaly: Anomaly) -> set[str]:
+def _telling_patterns(anomaly: Anomaly) -> set[str]:
     """Hashes of the texts that tell its errors from others: whoever logs the same has the same trouble."""
     if anomaly.anomaly_type not in _TELLING_TYPES:
         return set()
@@ -108,7 +121,7 @@ def telling_patterns(anomaly: Anomaly) -> set[str]:
     return {content_id(text)[:16] for text in texts}
 
 
-def named_services(anomaly: Anomaly, services: Collection[str], topology: Topology) -> set[str]:
+def _named_services(anomaly: Anomaly, services: Collection[str], topology: Topology) -> set[str]:
     """Other services that the messages of the anomaly name, as in "no instances of payment".
 
     Of a name that is a plain word, such as cart, only who may call that service can mean it.

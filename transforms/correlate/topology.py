@@ -13,10 +13,11 @@ from typing import Final
 
 import msgspec
 
+from transforms.capped_names import OTHERS
 from transforms.correlate.clues import ServiceFacts
 from transforms.correlate.fronts import find_fronts
-from transforms.correlate.settings import HOUR_US, MINUTE_US, ConfiguredDependency
-from transforms.elements import RequestStats
+from transforms.correlate.settings import ConfiguredDependency
+from transforms.elements import HOUR_US, MINUTE_US, RequestStats
 from transforms.incident_elements import Dependency, DependencySource
 from transforms.request_stats import add_stats
 from transforms.sketches import latency_quantiles_us
@@ -30,7 +31,7 @@ ROW_MINUTES: Final = (5, 10)
 SLOT_US: Final = 10 * MINUTE_US
 """Counts of an edge are kept in steps of this much: a window each would be most of a tenant's state."""
 
-_NOBODY: Final = frozenset({"", "unknown", "-"})
+_NOBODY: Final = frozenset({"", "unknown", "-", OTHERS})
 
 
 class Slot(msgspec.Struct, array_like=True):

@@ -15,7 +15,6 @@ from typing import Final, NamedTuple
 import msgspec
 import numpy as np
 
-from transforms.detect.baselines.interface import DAY_US, HOUR_US, MINUTE_US
 from transforms.detect.baselines.level import CALM, Judged
 from transforms.detect.baselines.observations import kind_of, natural_value, split_signal
 from transforms.detect.baselines.reasons import describe_level
@@ -23,7 +22,10 @@ from transforms.detect.baselines.season_table import Numbers
 from transforms.detect.findings import MOST_METRICS, Finding
 from transforms.elements import (
     ANOMALY_SEVERITIES,
+    DAY_US,
+    HOUR_US,
     MICROSECONDS,
+    MINUTE_US,
     AnomalyMetric,
     AnomalySeverity,
     AnomalyType,

@@ -14,8 +14,9 @@ from typing import Final
 
 import msgspec
 
-from transforms.detect.baselines.interface import HOUR_US, Judgement
+from transforms.detect.baselines.interface import Judgement
 from transforms.detect.baselines.reasons import describe_value
+from transforms.elements import HOUR_US
 
 LEAST_WINDOWS: Final = 30
 LEAST_USE: Final = 0.5

@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Any, Final, Generic, Literal, NamedTuple, TypeVar
 
 from transforms.detect.signals import PatternSignals, Span, merge_bins
+from transforms.elements import MICROSECONDS, MINUTE_US
 from transforms.sketches import latency_quantile_us
 
 FieldType = Literal["int", "double", "bool", "string"]
@@ -81,7 +82,7 @@ def _usual_error_rate(span: Span) -> float:
 
 
 def _recent_deploys(span: Span) -> int:
-    since = span.newest.window_start_us - 30 * 60 * 1_000_000
+    since = span.newest.window_start_us - 30 * MINUTE_US
     earlier = (window.deploys for window in span.before if window.window_start_us >= since)
     return span.total("deploys") + sum(earlier)
 
@@ -166,7 +167,7 @@ WINDOW_FIELDS: Final[dict[str, Field[Span]]] = {
     "recent_deploys": Field(
         "int", "Roll-outs in the span or within the 30 minutes before its newest window.", _recent_deploys
     ),
-    "window_seconds": Field("int", "Length of the span.", lambda span: span.span_us // 1_000_000),
+    "window_seconds": Field("int", "Length of the span.", lambda span: span.span_us // MICROSECONDS),
     "history_windows": Field(
         "int",
         "Windows the service has been known for before the span, at most 60.",

@@ -12,8 +12,7 @@ from typing import Final
 
 import msgspec
 
-from transforms.detect.baselines.interface import DAY_US
-from transforms.elements import ERROR, MICROSECONDS, WARNING, PatternStats, WindowSummary
+from transforms.elements import DAY_US, ERROR, MICROSECONDS, WARNING, PatternStats, WindowSummary
 
 WATCH_US: Final = 10 * 60 * MICROSECONDS
 LEAST_LINES: Final = {ERROR: 3, WARNING: 5, 0: 20}

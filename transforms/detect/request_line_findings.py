@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Final
 
 from transforms.detect.baselines.book import SignalPolicy
-from transforms.detect.baselines.interface import MINUTE_US
 from transforms.detect.baselines.reasons import show_number
 from transforms.detect.deviations import MEDIUM_MINUTES, Report
 from transforms.detect.findings import MOST_EVIDENCE, MOST_METRICS, Finding, find_evidence
@@ -15,6 +14,7 @@ from transforms.elements import (
     ANOMALY_SEVERITIES,
     ERROR,
     MICROSECONDS,
+    MINUTE_US,
     AnomalyMetric,
     AnomalySeverity,
     Evidence,

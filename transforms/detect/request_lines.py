@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from transforms.detect.baselines.interface import MINUTE_US
+from transforms.capped_names import OTHERS
 from transforms.detect.invariants import ALARM_Z
 from transforms.detect.request_line_table import (
     ALL,
@@ -20,7 +20,7 @@ from transforms.detect.request_line_table import (
     RequestLinesMemory,
     Table,
 )
-from transforms.elements import MICROSECONDS, RequestStats, WindowSummary
+from transforms.elements import MICROSECONDS, MINUTE_US, RequestStats, WindowSummary
 
 MOST_POOLED: Final = 10
 """Suspicious windows in a row that are judged together, so that few requests a window suffice. When no alarm
@@ -99,4 +99,5 @@ def _count(summary: WindowSummary) -> dict[str, int]:
 
 
 def _largest(parts: Mapping[str, RequestStats], kind: str) -> list[tuple[str, RequestStats]]:
-    return sorted(parts.items(), key=lambda part: (-part[1].count, part[0]))[: MOST[kind]]
+    named = [part for part in parts.items() if part[0] != OTHERS]
+    return sorted(named, key=lambda part: (-part[1].count, part[0]))[: MOST[kind]]

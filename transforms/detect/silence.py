@@ -17,7 +17,7 @@ from typing import Final
 
 import msgspec
 
-from transforms.detect.baselines.interface import DAY_US, HOUR_US
+from transforms.elements import DAY_US, HOUR_US
 
 CHANCE: Final = 1e-5
 LEAST_WINDOWS: Final = 2

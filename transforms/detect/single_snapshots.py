@@ -8,12 +8,12 @@ from collections.abc import Iterator
 import msgspec
 
 from transforms.detect.baselines.book import signal_policy, tenant_calendar
-from transforms.detect.baselines.interface import HOUR_US, Judgement, Observation
+from transforms.detect.baselines.interface import Judgement, Observation
 from transforms.detect.baselines.learned import LearnedDetector
 from transforms.detect.baselines.registry import make_detector
 from transforms.detect.singles import SingleState
 from transforms.detect.watch import ServiceBaselines, Who
-from transforms.elements import MICROSECONDS, BaselineSnapshot, BaselineStatus
+from transforms.elements import HOUR_US, MICROSECONDS, BaselineSnapshot, BaselineStatus
 
 
 def describe_singles(

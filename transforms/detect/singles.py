@@ -14,11 +14,12 @@ from typing import Final
 import msgspec
 
 from transforms.detect.baselines.book import DEFAULT_DETECTOR, SignalPolicy
-from transforms.detect.baselines.interface import MINUTE_US, Judgement, Observation
+from transforms.detect.baselines.interface import Judgement, Observation
 from transforms.detect.baselines.registry import make_detector
 from transforms.detect.baselines.seasons import Calendar
 from transforms.detect.deviations import LEAST_AMOUNT, Deviation, ratio_of
-from transforms.elements import MICROSECONDS, WindowSummary
+from transforms.elements import MICROSECONDS, MINUTE_US, WindowSummary
+from transforms.job_log import Said
 
 OWN_DETECTOR: Final = "learned"
 """Of signals whose values may be anything: fields and metrics."""
@@ -99,7 +100,7 @@ def _check(judgement: Judgement) -> None:
 @lru_cache(maxsize=1 << 10)
 def complain(detector: str, error: str) -> None:
     """Log that a detector failed; once for each kind, since it will do so in every window."""
-    _LOGGER.error("detector %s raised %s: its signals begin anew", detector, error)
+    _LOGGER.error(Said("A detector failed: its signals begin anew", detector=detector, error=error))
 
 
 def strength_of(judgement: Judgement) -> float:

@@ -12,7 +12,6 @@ import numpy as np
 
 from transforms.detect.baseline_state import STATE_VERSION, encode_baselines
 from transforms.detect.baselines.book import BaselineBook, tenant_calendar
-from transforms.detect.baselines.interface import HOUR_US, MINUTE_US
 from transforms.detect.baselines.level import Known, LevelBank, LevelSettings, Vectors
 from transforms.detect.baselines.observations import CASES_AT_MOST, natural_value, split_signal
 from transforms.detect.baselines.season_table import Numbers
@@ -20,7 +19,7 @@ from transforms.detect.baselines.seasons import Calendar
 from transforms.detect.deviations import LEVEL
 from transforms.detect.single_snapshots import describe_singles
 from transforms.detect.watch import ServiceBaselines, Who, level_settings, level_vectors
-from transforms.elements import BaselineSnapshot, BaselineStatus
+from transforms.elements import HOUR_US, MINUTE_US, BaselineSnapshot, BaselineStatus
 
 SERVICE_DETECTOR: Final = "all"
 

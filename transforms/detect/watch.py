@@ -17,7 +17,6 @@ from transforms.detect.baselines.book import (
     signal_policy,
     tenant_calendar,
 )
-from transforms.detect.baselines.interface import DAY_US
 from transforms.detect.baselines.level import BankState, Judged, LevelBank, LevelSettings, Vectors
 from transforms.detect.baselines.maintenance import maintenance_note
 from transforms.detect.baselines.observations import (
@@ -54,6 +53,8 @@ from transforms.detect.silence import LEARNING_US, Silence, SilenceMemory, watch
 from transforms.detect.singles import SingleState, detector_of, judge_single
 from transforms.elements import (
     ANOMALY_SEVERITIES,
+    CANARY_SERVICE,
+    DAY_US,
     ERROR,
     MICROSECONDS,
     WARNING,
@@ -95,8 +96,11 @@ def watch_window(
     """Judge a window that is on time by those before it, then learn it; mutates `memory`.
 
     `past` holds the windows of the hour before it, oldest first. Returns what was found, and what was
-    expected of the signals that are drawn. A window of planned maintenance is neither judged nor learned.
+    expected of the signals that are drawn. A window of planned maintenance is neither judged nor learned,
+    nor is one of canaries.
     """
+    if summary.service == CANARY_SERVICE:
+        return [], {}
     bank = LevelBank(memory.levels)
     now_us, who = summary.window_start_us, (book, summary.tenant_id, summary.service)
     calendar = tenant_calendar(book, summary.tenant_id)

@@ -1,23 +1,42 @@
 """SumLedger and CountDeadLetters: the two ends of the ledger that are not window summaries.
 
-Both are windowed by receive minute and revise a minute's row when more of it comes in.
+Both are windowed by receive minute and revise a minute's row when more of it comes in. WatchLedger compares
+both ends while a stream runs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import logging
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import apache_beam as beam
 import msgspec
-from apache_beam.transforms.window import TimestampedValue
-from apache_beam.utils.timestamp import Timestamp
+from apache_beam.transforms.timeutil import TimeDomain
+from apache_beam.transforms.userstate import BagStateSpec, TimerSpec, on_timer
+from apache_beam.transforms.window import GlobalWindow, GlobalWindows, TimestampedValue
+from apache_beam.utils.timestamp import MAX_TIMESTAMP, Timestamp
+from apache_beam.utils.windowed_value import WindowedValue
 
 from transforms.coders import StructCoder, register_struct
-from transforms.elements import DeadLetter, LedgerEntry
-from transforms.windowing import window_into
+from transforms.elements import DeadLetter, LedgerEntry, LedgerSource, MetricWindow, WindowSummary
+from transforms.job_log import Said
+from transforms.ledger.watch import (
+    LedgerDifference,
+    LedgerPart,
+    LedgerParts,
+    MinuteKey,
+    difference_of,
+    fields_of,
+    parts_of,
+    settled_at_us,
+)
+from transforms.metering import count
+from transforms.windowing import ALLOWED_LATENESS_SECONDS, window_into
 
 _MINUTE = 60
+_LOGGER = logging.getLogger(__name__)
 
 LedgerKey = tuple[str, str, int]
 """(tenant_id, source, receive_minute)"""
@@ -135,3 +154,88 @@ class _CountLetters(beam.CombineFn):
 
     def extract_output(self, counts: LetterCounts) -> LetterCounts:
         return counts
+
+
+# ------------------------------------------------------------------------------- while it runs
+
+_PARTS = BagStateSpec("parts", StructCoder(LedgerParts))
+
+
+@dataclass(eq=False)
+class WatchLedger(beam.PTransform):
+    """Collections of LedgerEntry (deltas), windows and DeadLetter → LedgerDifference where they differ.
+
+    Deltas are those of Parse, not the sums in the table: sums lose what is too late for their window, as
+    windows of services do, and both ends would agree on it. Windows are WindowSummary or MetricWindow. A
+    minute is judged once, when nothing of it can change; so there is no false alarm, and it takes an hour
+    and a quarter. Nothing loops: each minute of a tenant has one timer, and its state ends with it.
+    """
+
+    window_seconds: int
+    source: LedgerSource = "logs"
+
+    def expand(self, ends: tuple[beam.PCollection, beam.PCollection, beam.PCollection]) -> beam.PCollection:
+        names = ("Received", "Windows", "DeadLetters")
+        gathered = [
+            end
+            | f"Unwindow{name}" >> beam.WindowInto(GlobalWindows())
+            | f"Gather{name}" >> beam.ParDo(_GatherParts()).with_output_types(tuple[MinuteKey, LedgerParts])
+            for name, end in zip(names, ends, strict=True)
+        ]
+        judge = beam.ParDo(_make_judge(self.source, self.window_seconds))
+        judge = judge.with_output_types(LedgerDifference)
+        return gathered | "BothEnds" >> beam.Flatten() | "JudgeMinute" >> judge
+
+
+class _GatherParts(beam.DoFn):
+    """One element for each minute that a bundle tells of, not for each of its rows."""
+
+    def start_bundle(self) -> None:
+        self._parts: dict[MinuteKey, list[LedgerPart]] = {}
+        self._earliest = MAX_TIMESTAMP
+
+    def process(
+        self,
+        value: LedgerEntry | WindowSummary | MetricWindow | DeadLetter,
+        timestamp: Any = beam.DoFn.TimestampParam,
+    ) -> None:
+        self._earliest = min(self._earliest, timestamp)
+        for key, part in parts_of(value):
+            self._parts.setdefault(key, []).append(part)
+
+    def finish_bundle(self) -> Iterator[WindowedValue]:
+        for key, parts in self._parts.items():
+            yield WindowedValue((key, LedgerParts(parts)), self._earliest, [GlobalWindow()])
+
+
+def _make_judge(source: LedgerSource, window_seconds: int) -> beam.DoFn:
+    """The DoFn that judges minutes of `source`, with a timer of its own name: see `_make_order_dofn`."""
+    settled_timer = TimerSpec(f"ledger_settled_{source}", TimeDomain.WATERMARK)
+
+    class _JudgeMinute(beam.DoFn):
+        def process(
+            self,
+            element: tuple[MinuteKey, LedgerParts],
+            parts: Any = beam.DoFn.StateParam(_PARTS),
+            settled: Any = beam.DoFn.TimerParam(settled_timer),
+        ) -> None:
+            (_, _, minute), given = element
+            parts.add(given)
+            due_us = settled_at_us(minute, window_seconds, ALLOWED_LATENESS_SECONDS)
+            settled.set(Timestamp(micros=due_us))
+
+        @on_timer(settled_timer)
+        def judge(
+            self, key: Any = beam.DoFn.KeyParam, parts: Any = beam.DoFn.StateParam(_PARTS)
+        ) -> Iterator[LedgerDifference]:
+            difference = difference_of(part for given in parts.read() for part in given.parts)
+            parts.clear()
+            count("ledger_minutes")
+            count("ledger_difference", abs(difference))
+            if difference:
+                tenant_id, minute_source, minute = key
+                found = LedgerDifference(tenant_id, minute_source, minute, difference)
+                _LOGGER.warning(Said("The ledger of a minute does not balance", **fields_of(found)))
+                yield found
+
+    return _JudgeMinute()

@@ -10,6 +10,7 @@ from typing import Final
 from transforms.dead_letters import broken_dead_letter, make_dead_letter
 from transforms.elements import (
     MINUTE_NS,
+    MINUTE_US,
     NANOSECONDS,
     BrokenPayload,
     Buckets,
@@ -35,7 +36,7 @@ from transforms.metrics.raw import (
 )
 from transforms.metrics.settings import MetricSettings
 from transforms.rates import P95, bucket_quantile
-from transforms.timestamps import FUTURE_SECONDS, YEAR_2000_NS, TimestampParser
+from transforms.timestamps import FUTURE_NS, YEAR_2000_NS, TimestampParser
 
 STAGE: Final = "parse_metrics"
 LARGEST_VALUE: Final = 1e100
@@ -43,7 +44,6 @@ LARGEST_VALUE: Final = 1e100
 
 _MAX_SERIES_KEPT: Final = 16_384
 _MAX_SERIES_KEY: Final = 8_192
-_FUTURE_NS: Final = FUTURE_SECONDS * NANOSECONDS
 
 Reading = tuple[Statistic, float | None, int, Buckets | None]
 """statistic, value, weight, buckets: see MetricPoint"""
@@ -93,7 +93,7 @@ class MetricParser:
         for where, reason in part.refused:
             refusals[reason].append(where)
         is_filtered = bool(self._settings.services) and names.service not in self._settings.services
-        latest_ns = (publish_ns or self._settings.now_ns) + _FUTURE_NS
+        latest_ns = (publish_ns or self._settings.now_ns) + FUTURE_NS
         late = filtered = 0
         for number, point in enumerate(raw.points):
             try:
@@ -181,12 +181,12 @@ class _Gathered:
     def refuse(self, raw: bytes, refused: RefusedMetric, count: int, tenant_id: str = "") -> None:
         """Count `count` points as received, and make a dead letter that stands for them."""
         tenant_id = tenant_id or self.tenant_id
-        reason, detail, minute_us = refused.reason, refused.detail, self._minute * 60_000_000
+        reason, detail, minute_us = refused.reason, refused.detail, self._minute * MINUTE_US
         self._refuse(make_dead_letter(STAGE, reason, detail, raw, tenant_id, minute_us, count))
 
     def refuse_broken(self, broken: BrokenPayload) -> None:
         """The same for a message that could not be unpacked: one point."""
-        self._refuse(broken_dead_letter(STAGE, broken, self.tenant_id, self._minute * 60_000_000))
+        self._refuse(broken_dead_letter(STAGE, broken, self.tenant_id, self._minute * MINUTE_US))
 
     def _refuse(self, letter: DeadLetter) -> None:
         self.count(letter.tenant_id, letter.count)
@@ -194,7 +194,7 @@ class _Gathered:
 
     def batch(self) -> MetricBatch:
         ledger = [
-            LedgerEntry(tenant_id, minute * 60_000_000, received, late, filtered, source="metrics")
+            LedgerEntry(tenant_id, minute * MINUTE_US, received, late, filtered, source="metrics")
             for (tenant_id, minute), (received, late, filtered) in sorted(self._counts.items())
         ]
         series = [points for _, by_statistic in self._by_names.values() for points in by_statistic.values()]

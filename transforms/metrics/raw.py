@@ -6,6 +6,7 @@ each point by itself, so that one bad number costs one point.
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Iterator
 from typing import Any, Final, Literal
@@ -148,7 +149,6 @@ _POINT: Final = msgspec.json.Decoder(RawPoint)
 _TEXT: Final = msgspec.json.Decoder(str)
 # A string, or a number that JSON does not have but programs write.
 _NOT_A_NUMBER: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"|-?(?:NaN|Infinity)', re.DOTALL)
-_BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 _FAILURES: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
@@ -165,7 +165,7 @@ def decode_payload(payload: bytes) -> Iterator[SeriesPart | tuple[bytes, Refused
 
     What cannot be read comes out as its bytes and why. Raises nothing for the payload's content.
     """
-    payload = payload.removeprefix(_BYTE_ORDER_MARK).strip()
+    payload = payload.removeprefix(codecs.BOM_UTF8).strip()
     try:
         if payload[:1] == b"{" and payload.find(b'"timeSeries"') < 0:
             yield SeriesPart(_SERIES.decode(payload), payload)

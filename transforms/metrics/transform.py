@@ -11,10 +11,11 @@ import msgspec
 from apache_beam.transforms.window import GlobalWindows, TimestampedValue
 from apache_beam.utils.timestamp import Timestamp
 
-from transforms.elements import MICROSECONDS, LedgerEntry, MetricBatch, MetricSummary, PayloadBatch
+from transforms.elements import DAY_US, MICROSECONDS, LedgerEntry, MetricBatch, MetricSummary, PayloadBatch
+from transforms.metering import count_received
 from transforms.metrics.parse import MetricParser
 from transforms.metrics.settings import MetricSettings
-from transforms.metrics.windows import DAY_US, merge_summaries, summarize_points
+from transforms.metrics.windows import merge_summaries, summarize_points
 from transforms.windowing import window_into
 
 BATCHES: Final = "batches"
@@ -93,6 +94,7 @@ class _ParseBatch(beam.DoFn):
 
     def process(self, batch: PayloadBatch) -> Iterator[MetricBatch | beam.pvalue.TaggedOutput]:
         parsed = self._parser.parse_batch(batch)
+        count_received("points", parsed.ledger)
         yield parsed
         for delta in parsed.ledger:
             yield beam.pvalue.TaggedOutput(LEDGER, delta)

@@ -11,7 +11,9 @@ from typing import Final
 import msgspec
 
 from transforms.elements import (
+    DAY_US,
     MICROSECONDS,
+    NANOSECONDS,
     MetricPoint,
     MetricPoints,
     MetricSeries,
@@ -24,7 +26,6 @@ MAX_POINTS: Final = 240
 """Points that a window of a series keeps, which is 2.5 s apart in the longest window. Of more, those with
 the smallest hashes of their times are kept; the others are counted only."""
 
-DAY_US: Final = 86_400 * MICROSECONDS
 
 _MIX: Final = 0x9E3779B97F4A7C15  # 2^64 / golden ratio: Fibonacci hashing
 _MASK: Final = (1 << 64) - 1
@@ -70,7 +71,7 @@ def window_start_us(series: MetricSeries, point: MetricPoint, window_seconds: in
     holds the interval's last moment: one that ends at 10:01:00 sharp is about the minute before.
     """
     end_ns = point.end_ns if series.kind == "GAUGE" else point.end_ns - 1
-    return end_ns // (window_seconds * 1_000_000_000) * window_seconds * MICROSECONDS
+    return end_ns // (window_seconds * NANOSECONDS) * window_seconds * MICROSECONDS
 
 
 def merge_summaries(summaries: Iterable[MetricSummary]) -> MetricSummary:

@@ -12,6 +12,7 @@ from typing import Any, Final
 from transforms.dead_letters import broken_dead_letter, make_dead_letter
 from transforms.elements import (
     MINUTE_NS,
+    MINUTE_US,
     NANOSECONDS,
     DeadLetter,
     LedgerEntry,
@@ -30,12 +31,11 @@ from transforms.parse.settings import ParseSettings
 from transforms.parse.severities import read_severity
 from transforms.parse.sources import Labels, Source, describe_source
 from transforms.resources import clean_name
-from transforms.timestamps import FUTURE_SECONDS, YEAR_2000_NS, TimestampParser
+from transforms.timestamps import FUTURE_NS, YEAR_2000_NS, TimestampParser
 
 STAGE: Final = "parse"
 _MAX_SOURCES_KEPT: Final = 8192
 _MAX_SOURCE_KEY: Final = 2048
-_FUTURE_NS: Final = FUTURE_SECONDS * NANOSECONDS
 
 
 class EntryParser:
@@ -50,7 +50,7 @@ class EntryParser:
         self._endpoints = EndpointMasker()
         self._sources: dict[tuple[bytes, Labels, str], Source] = {}
         self._lateness_ns = settings.lateness_seconds * NANOSECONDS
-        self._latest_ns = settings.now_ns + _FUTURE_NS
+        self._latest_ns = settings.now_ns + FUTURE_NS
         self._fields = FieldReader(settings.fields) if settings.fields else None
 
     def parse_batch(self, batch: PayloadBatch) -> LogBatch:
@@ -176,11 +176,11 @@ class EntryParser:
     def _read_times(self, raw: RawEntry, publish_ns: int) -> tuple[int, int, bool, bool]:
         """Event time, receive time, whether the entry's own time was absurd, whether it is late."""
         event_ns, said_ns = self._read_timestamps(raw.timestamp, raw.receive_timestamp)
-        latest_ns = publish_ns + _FUTURE_NS if publish_ns else self._latest_ns
+        latest_ns = publish_ns + FUTURE_NS if publish_ns else self._latest_ns
         if said_ns is not None and YEAR_2000_NS <= said_ns <= latest_ns:
             if event_ns is not None and event_ns >= YEAR_2000_NS:
                 delay_ns = said_ns - event_ns
-                if delay_ns >= -_FUTURE_NS:
+                if delay_ns >= -FUTURE_NS:
                     return event_ns, said_ns, False, delay_ns > self._lateness_ns
             return self._settle_times(raw, event_ns, said_ns, from_entry=True)
         return self._settle_times(raw, event_ns, publish_ns, from_entry=False)
@@ -211,7 +211,7 @@ class EntryParser:
                     "bad_timestamp", "timestamp is not RFC 3339, and no receive time is known"
                 )
             return known_ns, receive_ns, bool(raw.timestamp), False
-        latest_ns = known_ns + _FUTURE_NS if known_ns else self._latest_ns
+        latest_ns = known_ns + FUTURE_NS if known_ns else self._latest_ns
         if YEAR_2000_NS <= event_ns <= latest_ns:
             is_late = bool(known_ns) and known_ns - event_ns > self._lateness_ns
             return event_ns, receive_ns, False, is_late
@@ -227,7 +227,7 @@ class EntryParser:
         return clean_name(value) if isinstance(value, str) else ""
 
     def _receive_minute_us(self, publish_ns: int) -> int:
-        return (publish_ns or self._settings.received_at_ns) // MINUTE_NS * 60_000_000
+        return (publish_ns or self._settings.received_at_ns) // MINUTE_NS * MINUTE_US
 
 
 _RECEIVED, _LATE, _FILTERED = range(3)
@@ -257,11 +257,11 @@ class _Counts:
 
     def add_refused(self, letters: list[DeadLetter]) -> None:
         for letter in letters:
-            self.of(letter.tenant_id, letter.receive_minute // 60_000_000)[_RECEIVED] += 1
+            self.of(letter.tenant_id, letter.receive_minute // MINUTE_US)[_RECEIVED] += 1
 
     def ledger(self) -> list[LedgerEntry]:
         return [
-            LedgerEntry(tenant_id, minute * 60_000_000, received, late, filtered)
+            LedgerEntry(tenant_id, minute * MINUTE_US, received, late, filtered)
             for (tenant_id, minute), (received, late, filtered) in sorted(self._counts.items())
         ]
 

@@ -7,12 +7,14 @@ is wanted, names of BigQuery exports are understood. Anything else raises Refuse
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
 from typing import Any, Final, Literal, TypeGuard
 
 import msgspec
 
+from transforms.elements import NANOSECONDS
 from transforms.parse.sources import NO_LABELS, Labels
 from transforms.resources import Resource
 from transforms.timestamps import format_timestamp
@@ -99,7 +101,6 @@ _DEEP_BYTES: Final = 2_000
 """A shorter line cannot be nested a thousand levels, where decoders give up, each Python at another depth."""
 
 _NESTING: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\Z)|[\[\]{}]', re.DOTALL)
-_BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 
 
 def decode_entry(payload: bytes) -> RawEntry:
@@ -222,7 +223,7 @@ def _tolerate(payload: bytes) -> RawEntry:
 
 
 def _decode_untyped(payload: bytes) -> dict[str, Any]:
-    stripped = payload.removeprefix(_BYTE_ORDER_MARK).strip()
+    stripped = payload.removeprefix(codecs.BOM_UTF8).strip()
     if not stripped:
         raise RefusedPayload("empty", "no bytes but white space")
     if b"\\u" in stripped:
@@ -318,7 +319,7 @@ def _time(entry: dict[str, Any], key: str) -> str:
         seconds, nanos = value.get("seconds"), value.get("nanos") or 0
         if not _is_number(seconds) or not _is_number(nanos):
             raise _wrong(key, "a timestamp", value)
-        return format_timestamp(int(seconds) * 1_000_000_000 + int(nanos))
+        return format_timestamp(int(seconds) * NANOSECONDS + int(nanos))
     if _is_number(value):
         return format_timestamp(_epoch_ns(value))
     return _text(entry, key)

@@ -9,6 +9,7 @@ from typing import Final
 import apache_beam as beam
 
 from transforms.elements import LedgerEntry, LogBatch, PayloadBatch
+from transforms.metering import count, count_received, timed
 from transforms.parse.parser import EntryParser
 from transforms.parse.settings import ParseSettings
 
@@ -38,7 +39,10 @@ class _ParseBatch(beam.DoFn):
         self._parser = EntryParser(self._settings)
 
     def process(self, batch: PayloadBatch) -> Iterator[LogBatch | beam.pvalue.TaggedOutput | LedgerEntry]:
-        parsed = self._parser.parse_batch(batch)
+        with timed("parse_us"):
+            parsed = self._parser.parse_batch(batch)
+        count("bytes", sum(map(len, batch.payloads)))
+        count_received("lines", parsed.ledger)
         yield parsed
         for delta in parsed.ledger:
             yield beam.pvalue.TaggedOutput(LEDGER, delta)

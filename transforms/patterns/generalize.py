@@ -21,7 +21,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-WILDCARD: Final = "<*>"
+from transforms.coarsening import WILDCARD
 
 MIN_EVIDENCE: Final = 3.0
 EVIDENCE_PER_SCARCE_WORD: Final = 6.0

@@ -17,7 +17,7 @@ import re
 from itertools import groupby
 from typing import Final
 
-WILDCARD: Final = "<*>"
+from transforms.coarsening import WILDCARD
 
 DIGITS_TO_ZERO: Final = bytes.maketrans(b"123456789", b"0" * 9)
 """Table for `bytes.translate` of UTF-8; no byte of a longer UTF-8 sequence is a digit."""

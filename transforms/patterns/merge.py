@@ -13,8 +13,8 @@ from typing import Final
 import msgspec
 
 from transforms.elements import MICROSECONDS, PatternStats, WindowSummary
+from transforms.pattern_stats import add_counts, copy_stats
 from transforms.patterns.generalize import Pattern, covers, find_merges, merge_patterns, split_words
-from transforms.revisions import MAX_PATTERN_REVISIONS, add_revisions
 
 MAX_PATTERNS: Final = 5_000
 """Patterns that a service's state holds; beyond it those are forgotten that were unseen the longest.
@@ -196,16 +196,10 @@ def _merge_stats(
         stats, pattern_id = summary.patterns[shape_id], owners[shape_id]
         into = merged.get(pattern_id)
         if into is None:
-            merged[pattern_id] = msgspec.structs.replace(
-                stats, examples=list(stats.examples), revisions=dict(stats.revisions)
-            )
+            merged[pattern_id] = copy_stats(stats)
             continue
-        into.count += stats.count
-        into.errors += stats.errors
-        into.severity = max(into.severity, stats.severity)
-        into.exception = min(filter(None, (into.exception, stats.exception)), default="")
+        add_counts(into, stats)
         into.examples += stats.examples
-        add_revisions(into.revisions, stats.revisions, MAX_PATTERN_REVISIONS)
     learned_us = state.started_us + learning_seconds * MICROSECONDS
     for pattern_id, stats in merged.items():
         stats.examples = sorted(set(stats.examples), key=msgspec.structs.astuple)[:MAX_EXAMPLES]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import apache_beam as beam
 
 from transforms.elements import LogBatch, WindowSummary
+from transforms.metering import timed
 from transforms.ordering import ProcessInOrder
 from transforms.patterns.merge import LEARNING_SECONDS, PatternState, assign_patterns
 from transforms.patterns.shapes import ShapeMiner
@@ -54,5 +55,6 @@ class _MineDoFn(beam.DoFn):
         self._miner = ShapeMiner()
 
     def process(self, batch: LogBatch) -> Iterator[LogBatch]:
-        self._miner.mine(batch.entries)
+        with timed("patterns_us"):
+            self._miner.mine(batch.entries)
         yield batch

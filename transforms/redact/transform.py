@@ -9,6 +9,7 @@ from typing import Final
 import apache_beam as beam
 
 from transforms.elements import DeadLetter, LogBatch, MetricBatch
+from transforms.metering import count_dead_letters, timed
 from transforms.redact.redactor import Redactor
 from transforms.redact.series import MetricRedactor
 from transforms.redact.settings import RedactSettings
@@ -43,7 +44,9 @@ class _RedactDoFn(beam.DoFn):
         self._redactor = Redactor(self._settings)
 
     def process(self, batch: LogBatch) -> Iterator[LogBatch | beam.pvalue.TaggedOutput]:
-        batch = self._redactor.batch(batch)
+        with timed("redact_us"):
+            batch = self._redactor.batch(batch)
+        count_dead_letters(batch.dead_letters)
         for letter in batch.dead_letters:
             yield beam.pvalue.TaggedOutput(DEAD_LETTERS, letter)
         batch.dead_letters = []
@@ -75,6 +78,7 @@ class _RedactMetrics(beam.DoFn):
 
     def process(self, batch: MetricBatch) -> Iterator[MetricBatch | beam.pvalue.TaggedOutput]:
         batch = self._redactor.batch(batch)
+        count_dead_letters(batch.dead_letters)
         for letter in batch.dead_letters:
             yield beam.pvalue.TaggedOutput(DEAD_LETTERS, letter)
         batch.dead_letters = []

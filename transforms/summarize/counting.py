@@ -8,12 +8,20 @@ from __future__ import annotations
 
 from typing import Final
 
-from transforms.elements import ERROR, WARNING, LineKind, PatternStats, RequestStats, WindowSummary
+from transforms.elements import (
+    ERROR,
+    MICROSECONDS,
+    WARNING,
+    LineKind,
+    PatternStats,
+    RequestStats,
+    WindowSummary,
+)
 from transforms.request_stats import add_stats
 from transforms.revisions import MAX_PATTERN_REVISIONS, MAX_REVISIONS, count_revision
 from transforms.sketches import latency_bin, merge_sum
 
-SLOW_REQUEST_US: Final = 1_000_000
+SLOW_REQUEST_US: Final = MICROSECONDS
 _SERVER_ERROR: Final = 500
 
 
@@ -30,6 +38,7 @@ def count_lines(summary: WindowSummary, kind: LineKind, latencies_us: list[int])
     summary.errors += errors
     summary.warnings += lines if kind.severity == WARNING else 0
     summary.requests += lines if kind.is_request else 0
+    summary.failed_requests += errors if kind.is_request else 0
     summary.denials += lines if kind.is_denied else 0
     summary.retimed += lines if kind.retimed else 0
     summary.severity_inferred += lines if kind.severity_inferred else 0

@@ -2,17 +2,21 @@
 
 `merge_summaries` is associative and commutative with `empty_summary` as its neutral element:
 integers are added, registers take the maximum, kept samples are those with the smallest hash, and
-what has too many names is coarsened to the first level at which the union fits.
+what has too many names is coarsened to the first level at which the union fits, or keeps those with
+the smallest hashes and the sum of all others.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 import msgspec
 
+from transforms.capped_names import OTHERS, names_beyond
 from transforms.coarsening import LAST_ENDPOINT_LEVEL, LAST_LEVEL, coarsen, coarsen_endpoint
 from transforms.elements import (
+    DeployEvent,
     Example,
     PatternStats,
     RequestStats,
@@ -21,7 +25,8 @@ from transforms.elements import (
     content_id,
 )
 from transforms.measures import merge_fields
-from transforms.revisions import MAX_PATTERN_REVISIONS, MAX_REVISIONS, add_revisions
+from transforms.pattern_stats import add_counts, copy_stats
+from transforms.revisions import MAX_REVISIONS, add_revisions
 from transforms.sketches import merge_max, merge_sum
 from transforms.summarize.counting import add_requests
 from transforms.summarize.deduplicate import merge_line
@@ -32,6 +37,7 @@ _DECODER: Final = msgspec.msgpack.Decoder(WindowSummary)
 
 MAX_SHAPES: Final = 5_000
 MAX_ENDPOINTS: Final = 200
+MAX_CALLERS: Final = 200
 MAX_TRACES: Final = 32
 MAX_DEPLOYS: Final = 32
 
@@ -43,6 +49,7 @@ def merge_summaries(into: WindowSummary, other: WindowSummary) -> WindowSummary:
         "errors",
         "warnings",
         "requests",
+        "failed_requests",
         "denials",
         "retimed",
         "severity_inferred",
@@ -64,7 +71,7 @@ def merge_summaries(into: WindowSummary, other: WindowSummary) -> WindowSummary:
     for trace_id, error in other.traces.items():
         keep_trace(into.traces, trace_id, error)
     keep_spans(into.spans, other.spans)
-    into.deploys = sorted({*into.deploys, *other.deploys}, key=msgspec.structs.astuple)[:MAX_DEPLOYS]
+    into.deploys = keep_deploys([*into.deploys, *other.deploys])
     for identity, record in other.distinct_lines.items():
         merge_line(into.distinct_lines, identity, record)
     into.line_kinds.update(other.line_kinds)
@@ -137,22 +144,20 @@ def add_pattern(into: dict[str, PatternStats], key: str, other: PatternStats) ->
     """Add `other` to the stats of `key`; `other` is never shared with `into`."""
     stats = into.get(key)
     if stats is None:
-        into[key] = msgspec.structs.replace(
-            other, examples=list(other.examples), revisions=dict(other.revisions)
-        )
+        into[key] = copy_stats(other)
         return
-    stats.count += other.count
-    stats.errors += other.errors
-    stats.severity = max(stats.severity, other.severity)
-    stats.exception = min(filter(None, (stats.exception, other.exception)), default="")
-    if other.revisions:
-        add_revisions(stats.revisions, other.revisions, MAX_PATTERN_REVISIONS)
+    add_counts(stats, other)
     keep_example(stats, *other.examples)
 
 
 def keep_example(stats: PatternStats, *candidates: Example) -> None:
     """Of the example that `stats` has and `candidates`, keep the one with the smallest hash."""
     stats.examples = sorted({*stats.examples, *candidates}, key=msgspec.structs.astuple)[:1]
+
+
+def keep_deploys(deploys: Iterable[DeployEvent]) -> list[DeployEvent]:
+    """The first MAX_DEPLOYS roll-outs, each once."""
+    return sorted(set(deploys), key=msgspec.structs.astuple)[:MAX_DEPLOYS]
 
 
 def keep_trace(traces: dict[str, TraceError], trace_id: str, error: TraceError) -> None:
@@ -167,7 +172,7 @@ def keep_trace(traces: dict[str, TraceError], trace_id: str, error: TraceError) 
 
 
 def fit(summary: WindowSummary) -> WindowSummary:
-    """Coarsen shapes and endpoints of `summary` in place until they are within the limits.
+    """Coarsen shapes and endpoints of `summary` in place until they are within the limits; cap its callers.
 
     Nothing is left out: many names become fewer names with the same counts. Lines that are only
     listed yet are left alone, because they refer to their shapes.
@@ -180,6 +185,8 @@ def fit(summary: WindowSummary) -> WindowSummary:
     while len(summary.endpoints) > MAX_ENDPOINTS and summary.endpoint_level < LAST_ENDPOINT_LEVEL:
         summary.endpoint_level += 1
         summary.endpoints = _coarse_endpoints(summary.endpoints, summary.endpoint_level)
+    for caller in names_beyond(summary.callers, MAX_CALLERS):
+        add_requests(summary.callers, OTHERS, summary.callers.pop(caller))
     return summary
 
 

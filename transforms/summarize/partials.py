@@ -10,7 +10,9 @@ from typing import Any, Final
 import msgspec
 
 from transforms.elements import (
+    MICROSECONDS,
     MINUTE_NS,
+    NANOSECONDS,
     DeployEvent,
     Example,
     LineKind,
@@ -23,7 +25,7 @@ from transforms.measures import count_measures
 from transforms.sketches import distinct_add
 from transforms.summarize.counting import count_lines, is_error
 from transforms.summarize.deduplicate import list_lines
-from transforms.summarize.merging import add_pattern, empty_summary, fit, keep_trace
+from transforms.summarize.merging import add_pattern, empty_summary, fit, keep_deploys, keep_trace
 from transforms.summarize.spans import spans_of
 
 MAX_EXAMPLE_CHARACTERS: Final = 500
@@ -41,10 +43,10 @@ def summarize_entries(
     the copies of all bundles have met.
     """
     partials: dict[tuple[str, str, int], tuple[WindowSummary, list[LogEntry]]] = {}
-    for group, members in _group(entries, window_seconds * 1_000_000_000).items():
+    for group, members in _group(entries, window_seconds * NANOSECONDS).items():
         tenant_id, service, window_number = window = group[:3]
         if window not in partials:
-            start_us = window_number * window_seconds * 1_000_000
+            start_us = window_number * window_seconds * MICROSECONDS
             partials[window] = empty_summary(tenant_id, service, start_us, window_seconds), []
         summary, lines = partials[window]
         lines += members
@@ -109,13 +111,10 @@ def _keep_samples(summary: WindowSummary, entries: list[LogEntry]) -> None:
         for value in values:
             distinct_add(registers, value)
     summary.spans = spans_of(entries)
-    summary.deploys = sorted(
-        {
-            DeployEvent(entry.event_time_ns // 1000, entry.method_name, entry.deploy, entry.principal)
-            for entry in entries
-            if entry.deploy
-        },
-        key=msgspec.structs.astuple,
+    summary.deploys = keep_deploys(
+        DeployEvent(entry.event_time_ns // 1000, entry.method_name, entry.deploy, entry.principal)
+        for entry in entries
+        if entry.deploy
     )
 
 

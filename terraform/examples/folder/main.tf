@@ -1,5 +1,7 @@
-# All projects of a folder, three of which are tenants with readers of their own.
-#   terraform apply -var project=my-project -var folder=folders/123456789
+# All projects of a folder, three of which are tenants with readers of their own. Copy this folder, change
+# it, and put what is asked for into terraform.tfvars beside this file:
+#   project = "my-project"
+#   folder  = "folders/123456789"
 
 variable "project" {
   description = "Project for the job."
@@ -12,7 +14,7 @@ variable "folder" {
 }
 
 variable "template" {
-  description = "The flex template, once it is built; empty before."
+  description = "The flex template: templates/build.sh writes its address into template.auto.tfvars."
   type        = string
   default     = ""
 }
@@ -42,6 +44,11 @@ module "aiops" {
     "batch-prod"  = {}
   }
   retention_days = { log_patterns = 30 }
+}
+
+output "build_arguments" {
+  description = "What templates/build.sh asks for."
+  value       = module.aiops.build_arguments
 }
 
 output "parameters" {

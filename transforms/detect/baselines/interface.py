@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal, Protocol
+from typing import Literal, Protocol
 
 import msgspec
 
 Label = Literal["learning", "normal", "anomalous", "continuing"]
 """`anomalous` is news; `continuing` is still abnormal, but part of what was already reported."""
-
-MINUTE_US: Final = 60_000_000
-HOUR_US: Final = 60 * MINUTE_US
-DAY_US: Final = 24 * HOUR_US
 
 
 class Observation(msgspec.Struct, frozen=True, gc=False):

@@ -14,7 +14,7 @@ import msgspec
 
 from transforms.detect.baselines.cells import LARGEST_VALUE
 from transforms.detect.baselines.flatness import Flatness, flat_limit, learn_run
-from transforms.detect.baselines.interface import DAY_US, HOUR_US, Judgement, Label, Observation
+from transforms.detect.baselines.interface import Judgement, Label, Observation
 from transforms.detect.baselines.novelty import (
     Measured,
     Novelty,
@@ -32,6 +32,7 @@ from transforms.detect.baselines.seasons import (
     new_season,
     usual_value,
 )
+from transforms.elements import DAY_US, HOUR_US
 
 STATE_VERSION: Final = 1
 RESIDUAL_RANGES: Final = 2.0

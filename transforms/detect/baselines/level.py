@@ -21,12 +21,12 @@ from typing import Final, Generic, NamedTuple, TypeVar
 import numpy as np
 
 from transforms.detect.baselines.decay import decay_factor
-from transforms.detect.baselines.interface import DAY_US, HOUR_US
 from transforms.detect.baselines.level_settings import LevelSettings, Vectors
 from transforms.detect.baselines.level_table import NEW, STATE_VERSION, BankState, Row, find_damage
 from transforms.detect.baselines.level_window import ALARM_MEMORY_US, CALM, Judged, LevelWindow, Usual
 from transforms.detect.baselines.season_table import AROUND, COLUMNS, HALF_HOUR_US, Numbers, SeasonTable
 from transforms.detect.baselines.seasons import LONGEST_HOUR, Calendar
+from transforms.elements import DAY_US, HOUR_US
 
 __all__ = [
     "CALM",

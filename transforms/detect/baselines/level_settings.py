@@ -8,8 +8,8 @@ from typing import Any, Final, Literal
 import msgspec
 import numpy as np
 
-from transforms.detect.baselines.interface import HOUR_US, MINUTE_US
 from transforms.detect.baselines.season_table import Numbers
+from transforms.elements import HOUR_US, MINUTE_US
 
 
 class LevelSettings(msgspec.Struct, frozen=True):

@@ -6,10 +6,10 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from transforms.detect.baselines.interface import DAY_US
 from transforms.detect.baselines.level_settings import Vectors
 from transforms.detect.baselines.level_table import EPISODE, NEW, RUN, TAUGHT, Row
 from transforms.detect.baselines.season_table import Numbers
+from transforms.elements import DAY_US
 
 ALARM_MEMORY_US: Final = 14 * DAY_US
 DRIFT: Final = 1.0  # of each deviation, so much is taken for chance before it is summed

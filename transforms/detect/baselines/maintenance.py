@@ -17,7 +17,7 @@ from transforms.detect.baselines.book import (
     find_zone,
     tenant_entry,
 )
-from transforms.detect.baselines.interface import DAY_US
+from transforms.elements import DAY_US
 from transforms.globs import glob_matches
 
 UNNAMED: Final = "maintenance"

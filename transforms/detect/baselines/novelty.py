@@ -15,7 +15,7 @@ import math
 import msgspec
 
 from transforms.detect.baselines.cells import Cells
-from transforms.detect.baselines.interface import DAY_US, HOUR_US
+from transforms.elements import DAY_US, HOUR_US
 
 
 class NoveltySettings(msgspec.Struct, frozen=True):

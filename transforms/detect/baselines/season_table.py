@@ -16,8 +16,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from transforms.detect.baselines.interface import HOUR_US
 from transforms.detect.baselines.seasons import DAY_HOURS, WEEK_HOURS, Calendar
+from transforms.elements import HOUR_US
 
 HOUR_WEIGHT: Final = 0.5
 HALF_HOUR_US: Final = HOUR_US // 2

@@ -16,7 +16,7 @@ from typing import Final
 
 import msgspec
 
-from transforms.detect.baselines.interface import DAY_US, HOUR_US
+from transforms.elements import DAY_US, HOUR_US
 
 DAY_HOURS: Final = 24
 WEEK_HOURS: Final = 168
