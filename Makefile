@@ -12,7 +12,7 @@ EMULATOR_VENV := .venv-bigquery-emulator
 EMULATOR_STAMP := $(EMULATOR_VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast test-cloud lint lock clean
+.PHONY: help setup demo test test-fast test-cloud lint generate lock clean
 
 help:  ## Say what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -56,6 +56,9 @@ lint: $(STAMP)  ## ruff, mypy --strict and the import contracts
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
+
+generate: $(STAMP)  ## Renew the files that are made from the code
+	@$(BIN)/python -m pipeline.generate
 
 lock: $(STAMP)  ## Renew all locks from pyproject.toml (needs uv)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --extra dev --extra build pyproject.toml -o requirements.lock

@@ -1,6 +1,6 @@
 """The job as a picture: a flowchart in Mermaid, drawn from the graph that `build_job` makes.
 
-`python -m pipeline.tables --write` renews it in docs/architecture.md.
+`make generate` renews it in docs/architecture.md.
 """
 
 from __future__ import annotations

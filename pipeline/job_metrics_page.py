@@ -1,6 +1,6 @@
 """docs/job-metrics.md, made from the list of what the job counts about itself.
 
-`python -m pipeline.tables --write` renews it with the other generated files.
+`make generate` renews it with the other generated files.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ PATH: Final = "docs/job-metrics.md"
 
 _HEAD: Final = """# What the job counts about itself
 
-Made from `transforms/job_metrics.py`: `python -m pipeline.tables --write` renews it.
+Made from `transforms/job_metrics.py`: `make generate` renews it.
 
 Beam metrics in the namespace `{namespace}`. On Dataflow they stand on the page of the job, and in Cloud
 Monitoring as `dataflow.googleapis.com/job/user_counter` with the labels `metric_name` and `ptransform` (the

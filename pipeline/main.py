@@ -75,41 +75,38 @@ def run_job(settings: Settings, options: PipelineOptions) -> PipelineResult:
 def build_job(pipeline: beam.Pipeline, settings: Settings) -> None:
     """The graph of the job with the sources and sinks that `settings` name."""
     settings_of_stages = graph_settings(settings)
-    found: list[Outputs] = []
-    rows: dict[str, beam.PCollection] = {}
+    found: dict[str, Outputs] = {}
     if settings.reads_logs:
         rules = WatchRules(settings.rules, streaming=settings.is_streaming)
         warm_start = make_warm_start(settings)
-        outputs = build_graph(pipeline, make_source(settings), rules, settings_of_stages, warm_start)
-        rows |= outputs.rows
-        _publish(outputs, settings, "PublishAnomalies")
-        found.append(outputs)
+        found["logs"] = build_graph(pipeline, make_source(settings), rules, settings_of_stages, warm_start)
+        _publish(found["logs"], settings, "PublishAnomalies")
     if settings.reads_metrics:
-        outputs = build_metrics_graph(pipeline, make_metrics_source(settings), settings_of_stages)
-        rows |= outputs.rows
-        _publish(outputs, settings, "PublishMetricAnomalies")
-        found.append(outputs)
-    incidents = build_incidents_graph(found, settings_of_stages)
-    rows |= incidents.rows
+        found["metrics"] = build_metrics_graph(pipeline, make_metrics_source(settings), settings_of_stages)
+        _publish(found["metrics"], settings, "PublishMetricAnomalies")
+    incidents = build_incidents_graph(list(found.values()), settings_of_stages)
     if settings.enable_gemini_analysis and settings.reads_logs:
         model = gemini_settings(settings)
-        found.append(build_analysis_graph(found[0], incidents, settings_of_stages, model))
-        rows |= found[-1].rows
-        _publish(found[-1], settings, "PublishGeminiAnomalies")
+        found["gemini"] = build_analysis_graph(found["logs"], incidents, settings_of_stages, model)
+        _publish(found["gemini"], settings, "PublishGeminiAnomalies")
     alerts = build_alerts_graph(
         pipeline,
-        [outputs.anomalies for outputs in found],
+        [outputs.anomalies for outputs in found.values()],
         settings_of_stages,
         incidents.incidents,
         make_commands(settings),
         make_past_alerts(settings),
     )
     unpublished = _publish_alerts(alerts, settings)
+    letters = {name: outputs.dead_letters for name, outputs in found.items()}
+    letters |= {"commands": alerts.dead_letters, "alerts": unpublished}
+    _publish_dead_letters(letters, settings)
+    rows = incidents.rows | alerts.rows
+    for outputs in found.values():
+        rows |= outputs.rows
     if unpublished is not None:
         rows["unpublished"] = unpublished | "UnpublishedRows" >> MakeRows("dead_letters")
-    _write_rows(rows | alerts.rows, settings)
-    letters = [*(outputs.dead_letters for outputs in found), alerts.dead_letters, unpublished]
-    _publish_dead_letters([one for one in letters if one is not None], settings)
+    _write_rows(rows, settings)
     if settings.is_streaming:
         _beat(pipeline, settings)
 
@@ -128,9 +125,10 @@ def _publish_alerts(alerts: AlertOutputs, settings: Settings) -> beam.PCollectio
     return None
 
 
-def _publish_dead_letters(letters: list[beam.PCollection], settings: Settings) -> None:
+def _publish_dead_letters(letters: dict[str, beam.PCollection | None], settings: Settings) -> None:
     if settings.dead_letter_topic:
-        _ = letters | "AllDeadLetters" >> beam.Flatten() | PublishDeadLetters(settings.dead_letter_topic)
+        made = {name: found for name, found in letters.items() if found is not None}
+        _ = made | PublishDeadLetters(settings.dead_letter_topic)
 
 
 def _beat(pipeline: beam.Pipeline, settings: Settings) -> None:

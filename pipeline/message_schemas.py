@@ -1,6 +1,6 @@
 """JSON schemas of what is published and taken, generated from the Structs.
 
-`python -m pipeline.tables --write` renews them with the other generated files.
+`make generate` renews them with the other generated files.
 """
 
 from __future__ import annotations

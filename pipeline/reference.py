@@ -1,6 +1,6 @@
 """Pages and parts of pages that are made from the code: the options, the fields of messages, the graph.
 
-`python -m pipeline.tables --write` renews them. In a page that people write, a part stands between two
+`make generate` renews them. In a page that people write, a part stands between two
 markers, `<!-- made: NAME -->` and `<!-- end: NAME -->`.
 """
 
@@ -76,7 +76,7 @@ def options_page() -> str:
     lines = [
         "# Options of the job",
         "",
-        "Generated from `pipeline/settings.py` by `python -m pipeline.tables --write`; do not edit.",
+        "Generated from `pipeline/settings.py` by `make generate`; do not edit.",
         "",
         "`aiops run --OPTION VALUE`, with `_` or `-`. Each is a parameter of the [flex template](deploy.md),",
         f"but for {own}. There a list is a text `A,B`, or a JSON array where an item has a comma in it.",

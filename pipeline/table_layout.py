@@ -2,7 +2,7 @@
 
 Part of the contract with tables that exist: BigQuery changes neither the column of the days nor a
 column's type in place, and adds no REQUIRED column. `tests/golden_state/tables_v1.json` holds what
-tables were made with; `python -m pipeline.tables --freeze` renews it at a release, never in between.
+tables were made with; `python -m pipeline.generate --freeze` renews it at a release, never in between.
 """
 
 from __future__ import annotations

@@ -1,17 +1,13 @@
 """Tables, generated from the Structs that `TABLES` names: one source for every schema.
 
-`python -m pipeline.tables --write` renews the BigQuery schemas in `terraform/tables`, the page
-`docs/tables.md` and all else that is made from the code; a test holds these files to it.
+`make generate` writes them down for BigQuery (`terraform/tables`) and for people (`docs/tables.md`).
 Every table has one column more than its Struct: `written_at`, set by the sink.
 """
 
 from __future__ import annotations
 
-import json
-import sys
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import Final, Literal
 
 import msgspec
@@ -224,94 +220,3 @@ def arrow_schema(table: str) -> pa.Schema:
 
 def _arrow_field(column: Column) -> pa.Field:
     return pa.field(column.name, arrow_type(column), nullable=column.mode == "NULLABLE")
-
-
-# ------------------------------------------------------------------------------ generated files
-
-
-def tables_page() -> str:
-    """The page docs/tables.md."""
-    parts = [
-        "# Tables",
-        "",
-        "Generated from the Structs of `transforms` by `python -m pipeline.tables --write`; do not edit.",
-        "",
-        "BigQuery and the local DuckDB store have the same tables and columns. Rows are only ever appended:",
-        "a row that changes is written again with a higher `revision`, and the view `current_<table>` shows",
-        "the last row of each key. Times are UTC.",
-    ]
-    from pipeline.table_layout import LAYOUTS, table_summary  # which reads the columns of this module
-
-    for table in TABLES:
-        layout = LAYOUTS[table]
-        key = ", ".join(f"`{name}`" for name in TABLE_KEYS[table])
-        clusters = ", ".join(f"`{name}`" for name in layout.cluster_by)
-        parts += [
-            "",
-            f"## {table}",
-            "",
-            f"{table_summary(table)} One row for each {key}.",
-            f"In BigQuery a partition for each day of `{layout.day_of}`, clustered by {clusters}, kept "
-            f"{layout.keep_days} days unless `retention_days` of the Terraform module says otherwise.",
-            "",
-        ]
-        parts += ["| column | type | mode | meaning |", "| --- | --- | --- | --- |"]
-        parts += _page_rows(table_columns(table), "")
-    return "\n".join(parts) + "\n"
-
-
-def _page_rows(columns: tuple[Column, ...], prefix: str) -> list[str]:
-    rows: list[str] = []
-    for column in columns:
-        name = prefix + column.name
-        meaning = column.description.replace("|", "\\|")
-        rows.append(f"| `{name}` | {column.kind} | {column.mode} | {meaning} |".replace("|  |", "| |"))
-        rows += _page_rows(column.fields, name + ".")
-    return rows
-
-
-def generated_files() -> dict[str, str]:
-    """Path below the repository → content, of every file that is made from the tables."""
-    schemas = {table: json.dumps(bigquery_schema(table), indent=2) + "\n" for table in TABLES}
-    files = {f"terraform/tables/{table}.json": schema for table, schema in schemas.items()}
-    from pipeline.job_metrics_page import job_metrics_files
-    from pipeline.lookml import lookml_files  # these read the columns of this module
-    from pipeline.message_schemas import schema_files
-    from pipeline.reference import reference_files
-    from pipeline.table_layout import layouts_file
-    from pipeline.template import template_files
-    from pipeline.views import view_files
-
-    files["terraform/tables.json"] = json.dumps(layouts_file(), indent=2) + "\n"
-    files["docs/tables.md"] = tables_page()
-    files |= job_metrics_files() | schema_files() | view_files() | lookml_files() | template_files()
-    return files | reference_files()
-
-
-def main(arguments: list[str]) -> int:
-    """Renew the generated files with --write; without it say which ones are stale (exit code 1).
-
-    --freeze says that tables are made as the code says now, see `pipeline/table_layout.py`.
-    """
-    root = Path(__file__).resolve().parent.parent
-    if "--freeze" in arguments:
-        from pipeline.table_layout import FROZEN_FILE, frozen_layout
-
-        frozen = root / FROZEN_FILE
-        frozen.write_text(json.dumps(frozen_layout(), indent=1) + "\n", encoding="utf-8")
-    stale = []
-    for name, content in generated_files().items():
-        path = root / name
-        if path.is_file() and path.read_text(encoding="utf-8") == content:
-            continue
-        stale.append(name)
-        if "--write" in arguments:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(content, encoding="utf-8")
-    verb = "renewed" if "--write" in arguments else "stale, run `python -m pipeline.tables --write`:"
-    sys.stdout.write(f"{verb} {', '.join(stale)}\n" if stale else "all files are as the code says\n")
-    return 1 if stale and "--write" not in arguments else 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1:]))

@@ -1,6 +1,6 @@
 """The flex template, made of the options: its parameters, its spec, and its arguments back again.
 
-`python -m pipeline.tables --write` renews `templates/metadata.json`. A parameter is a text, so that
+`make generate` renews `templates/metadata.json`. A parameter is a text, so that
 lists come as `A,B`, or as a JSON array where an item has a comma in it.
 """
 

@@ -1,5 +1,5 @@
 # Tables and views are made of the code: tables.json, tables/ and views/ are renewed with
-# `python -m pipeline.tables --write`.
+# `make generate`.
 locals {
   tables = jsondecode(file("${path.module}/tables.json"))
   views  = jsondecode(file("${path.module}/views.json"))

@@ -160,8 +160,9 @@ def test_dead_letters_of_all_kinds_are_published_and_feed_nothing_else() -> None
     graph = graph_of(
         *("--alert_topic", f"{topics}/alerts-{{tenant}}"), "--dead_letter_topic", f"{topics}/dead-letters"
     )
-    meeting = graph.step("AllDeadLetters")
-    makers = {graph.maker[letters].full_label.split("/")[0] for letters in meeting.inputs}
+    meeting = graph.step("PublishDeadLetters/AllDeadLetters")
+    ways = [graph.maker[letters] for letters in meeting.inputs]
+    makers = {graph.maker[letters].full_label.split("/")[0] for way in ways for letters in way.inputs}
     assert makers == {
         "CountDeadLetters",
         "CountMetricDeadLetters",

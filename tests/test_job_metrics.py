@@ -100,7 +100,7 @@ def test_what_is_not_in_the_list_cannot_be_counted() -> None:
 
 
 def test_the_page_says_all_of_the_list() -> None:
-    """docs/job-metrics.md is made from it; python -m pipeline.tables --write renews it."""
+    """docs/job-metrics.md is made from it; make generate renews it."""
     assert (ROOT / "docs" / "job-metrics.md").read_text(encoding="utf-8") == job_metrics_page()
 
 
