@@ -130,7 +130,7 @@ def _publish_alerts(alerts: AlertOutputs, settings: Settings) -> beam.PCollectio
 
 def _publish_dead_letters(letters: list[beam.PCollection], settings: Settings) -> None:
     if settings.dead_letter_topic:
-        _ = letters | "AllDeadLetters" >> beam.Flatten() | PublishDeadLetters(settings.dead_letter_topic)
+        _ = tuple(letters) | PublishDeadLetters(settings.dead_letter_topic)
 
 
 def _beat(pipeline: beam.Pipeline, settings: Settings) -> None:

@@ -9,6 +9,7 @@ from typing import Final
 import apache_beam as beam
 import msgspec
 from apache_beam.io.gcp.pubsub import PubsubMessage, WriteToPubSub
+from apache_beam.transforms.window import GlobalWindows
 
 from pipeline.messages import Message, element_message
 from pipeline.row_metrics import meter_row, meter_window
@@ -111,7 +112,10 @@ def _anomaly_message(anomaly: Anomaly) -> PubsubMessage:
 
 @dataclass(eq=False)
 class PublishDeadLetters(beam.PTransform):
-    """DeadLetter, redacted → a message of JSON, with tenant, stage and reason as attributes.
+    """Collections of DeadLetter, redacted → messages of JSON, with tenant, stage and reason as attributes.
+
+    Those of lines come by receive minute, those of commands without windows: a runner that hands a Flatten's
+    inputs over in the coder of one of them could not read the others, so that all windows are left behind.
 
     At least once: `dead_letter_id` and `revision` let a subscriber drop what it has seen; `count` of the
     last revision counts.
@@ -119,9 +123,14 @@ class PublishDeadLetters(beam.PTransform):
 
     topic: str
 
-    def expand(self, letters: beam.PCollection) -> beam.PCollection:
+    def expand(self, letters: tuple[beam.PCollection, ...]) -> beam.PCollection:
+        ever = [
+            found | f"ForgetWindows {number}" >> beam.WindowInto(GlobalWindows())
+            for number, found in enumerate(letters)
+        ]
         return (
-            letters
+            ever
+            | "AllDeadLetters" >> beam.Flatten()
             | "ToMessage" >> beam.Map(_dead_letter_message).with_output_types(PubsubMessage)
             | "WriteToPubSub" >> WriteToPubSub(self.topic, with_attributes=True)
         )

@@ -161,7 +161,9 @@ def test_dead_letters_of_all_kinds_are_published_and_feed_nothing_else() -> None
         *("--alert_topic", f"{topics}/alerts-{{tenant}}"), "--dead_letter_topic", f"{topics}/dead-letters"
     )
     meeting = graph.step("AllDeadLetters")
-    makers = {graph.maker[letters].full_label.split("/")[0] for letters in meeting.inputs}
+    assert len({letters.windowing.windowfn for letters in meeting.inputs}) == 1, "one coder for all"
+    forgetting = [graph.maker[letters] for letters in meeting.inputs]
+    makers = {graph.maker[step.inputs[0]].full_label.split("/")[0] for step in forgetting}
     assert makers == {
         "CountDeadLetters",
         "CountMetricDeadLetters",
