@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 from rich.console import Console
 from rich.progress import track
 
 from aiops.text import visible_text
+from transforms.clock import wall_clock_us
 
 if TYPE_CHECKING:
     from pipeline.replay import ReplayCounts
     from transforms.elements import FailedRow
 
+T = TypeVar("T")
 app = typer.Typer(help="Send again what could not be written.", no_args_is_help=True)
 
 
@@ -46,7 +47,7 @@ def failed_rows(
     from pipeline.failed_rows import find_failed_rows
     from pipeline.replay import ReplayCounts, read_failed_table, replay_file, replay_table
 
-    counts, console = ReplayCounts(), Console(stderr=True)
+    counts = ReplayCounts()
     with _reported():
         check_dataset(dataset)
         paths = [path for pattern in files or () for path in find_failed_rows(pattern)]
@@ -56,12 +57,18 @@ def failed_rows(
             typer.echo(f"Would send {_in_words(counts.taken)}.")
         else:
             with closing(RowInserter(dataset)) as inserter:
-                for path in track(paths, "files", console=console, transient=True):
+                for path in _shown(paths, "files"):
                     replay_file(path, inserter, counts)
-                for rows in track(pages, "the table failed_rows", console=console, transient=True):
-                    replay_table(rows, inserter, counts, time.time_ns() // 1_000)
+                for rows in _shown(pages, "the table failed_rows"):
+                    replay_table(rows, inserter, counts, wall_clock_us())
             typer.echo(f"Sent {_in_words(counts.taken)}.")
     _tell_what_stays(counts)
+
+
+def _shown(parts: Iterable[T], what: str) -> Iterable[T]:
+    """`parts`, with their progress on a terminal."""
+    console = Console(stderr=True)
+    return track(parts, what, console=console, transient=True, disable=not console.is_terminal)
 
 
 def _count(paths: Iterable[str], pages: Iterable[list[FailedRow]], counts: ReplayCounts) -> None:

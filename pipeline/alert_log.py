@@ -9,7 +9,7 @@ import msgspec
 
 from pipeline.table_reader import TableReader, struct_of_row, struct_select
 from transforms.alert_elements import AlertEvent
-from transforms.elements import MICROSECONDS
+from transforms.elements import DAY_US
 
 PAST_DAYS: Final = 30
 """Alerts that are over, and whose last event is older than the newest by more, are not looked at again."""
@@ -43,7 +43,7 @@ def stored_events(
     With `past_days` only those of alerts that are not over, or had an event in so many days before the
     newest one. Raises StoreError or BigQueryError.
     """
-    past_us = _EVER_US if past_days is None else past_days * 86_400 * MICROSECONDS
+    past_us = _EVER_US if past_days is None else past_days * DAY_US
     rows = reader.read(EVENTS, {"tenant": tenant_id or "", "past_us": past_us})
     return sort_events(struct_of_row(row, AlertEvent) for row in rows)
 

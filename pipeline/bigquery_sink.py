@@ -27,6 +27,7 @@ from pipeline.bigquery_insert import (
 )
 from pipeline.bigquery_rows import FAILED_ROWS, encode_row, fail_row, written_row
 from pipeline.failed_rows import write_failed_rows
+from transforms.clock import wall_clock_us
 from transforms.elements import FailedRow
 from transforms.metering import count
 
@@ -132,8 +133,8 @@ class _GatherRows(beam.DoFn):
         table, row = element
         encoded = encode_row(table, row)
         if encoded.problem:
-            whole = written_row(encoded.text, _now_us())
-            row = fail_row(table, encoded.insert_id, whole, INVALID, encoded.problem, _now_us())
+            whole = written_row(encoded.text, wall_clock_us())
+            row = fail_row(table, encoded.insert_id, whole, INVALID, encoded.problem, wall_clock_us())
             table, encoded = FAILED_ROWS, encode_row(FAILED_ROWS, row)
         size = len(encoded.text) + ENVELOPE_BYTES
         gathered = self._batches.get(table, [])
@@ -167,7 +168,7 @@ class _InsertRows(beam.DoFn):
 
     def process(self, batch: RowBatch) -> None:
         table, rows = batch
-        now_us = _now_us()
+        now_us = wall_clock_us()
         pending = self._rows.setdefault(table, [])
         pending += [make_sendable(insert_id, text, now_us) for insert_id, text in rows]
         if len(pending) >= MOST_ROWS:
@@ -185,7 +186,7 @@ class _InsertRows(beam.DoFn):
     def _insert(self, table: str) -> None:
         rows = self._rows.pop(table)
         left = {row.insert_id: (reason, detail) for row, reason, detail in self._inserter.insert(table, rows)}
-        now_us = _now_us()
+        now_us = wall_clock_us()
         taken = [row for row in rows if row.insert_id not in left]
         self._failed += [
             fail_row(table, row.insert_id, row.row, *left[row.insert_id], now_us)
@@ -202,7 +203,7 @@ class _InsertRows(beam.DoFn):
 
     def _keep(self, failed: list[FailedRow]) -> None:
         count("failed_rows", len(failed))
-        now_us = _now_us()
+        now_us = wall_clock_us()
         sent: dict[str, FailedRow] = {}
         rows: list[Sendable] = []
         for row in failed:
@@ -222,7 +223,3 @@ class _InsertRows(beam.DoFn):
 
 def _kind(row: FailedRow) -> tuple[str, str, str]:
     return row.table_name, row.reason, row.detail
-
-
-def _now_us() -> int:
-    return time.time_ns() // 1_000

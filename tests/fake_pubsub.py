@@ -26,6 +26,7 @@ class FakePubSub:
     permissions: set[str] = field(default_factory=set)
     messages: list[tuple[str, bytes, dict[str, str]]] = field(default_factory=list)
     later: list[tuple[str, bytes, dict[str, str]]] = field(default_factory=list)  # of the next pull
+    made: list[Any] = field(default_factory=list)
     acknowledged: list[str] = field(default_factory=list)
     published: list[Any] = field(default_factory=list)
     errors: dict[str, tuple[grpc.StatusCode, str]] = field(default_factory=dict)
@@ -59,6 +60,7 @@ class FakePubSub:
         return iam_policy_pb2.TestIamPermissionsResponse(permissions=held)
 
     def CreateSubscription(self, request: Any, context: Any) -> Any:  # noqa: N802
+        self.made.append(request)
         self.subscriptions[request.name] = {"topic": request.topic, "filter": request.filter}
         return request
 

@@ -26,7 +26,7 @@ PARAMETERS: Final = {
     "set": {"name", "fields"},
     "explore": {
         "name", "label", "group_label", "description", "access_filters", "sql_always_where",
-        "conditionally_filter", "joins",
+        "conditionally_filter", "joins", "persist_for",
     },
     "join": {"name", "type", "relationship", "sql_on", "sql", "view_label"},
     "access_filter": {"field", "user_attribute"},

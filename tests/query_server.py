@@ -1,4 +1,4 @@
-"""A server that answers BigQuery's queries from a local store, or fails as told."""
+"""A server that answers BigQuery's queries from a local store and takes rows into it, or fails as told."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, urlsplit
@@ -16,9 +16,11 @@ from urllib.parse import parse_qs, urlsplit
 import pyarrow as pa
 
 from pipeline.duckdb_store import DuckDBStore
+from pipeline.tables import Column, arrow_schema, table_columns
 from pipeline.views import PLACE, duckdb_sql
 
 DATASET = "aiops-test.aiops"
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _KINDS = {pa.string(): "STRING", pa.int64(): "INTEGER", pa.float64(): "FLOAT", pa.bool_(): "BOOLEAN"}
 
 
@@ -31,7 +33,7 @@ class Fault(NamedTuple):
 
 
 class QueryServer:
-    """jobs.query, jobs.insert of dry runs, jobs.get and getQueryResults over the store at `path`.
+    """jobs.query, jobs.insert of dry runs, jobs.get, getQueryResults and insertAll on the store at `path`.
 
     `page_rows` at most are in an answer, `bytes_read` is what each query would read.
     """
@@ -98,6 +100,14 @@ class QueryServer:
             return 200, self._page(len(self._results) - 1, 0)
         if path.endswith("/jobs"):
             return 200, self._job("dry", dry=True)
+        if path.endswith("/insertAll"):
+            table = path.split("/")[-2]
+            rows = [_record(row["json"], table_columns(table)) for row in body["rows"]]
+            cursor = self._store.cursor().register("rows", pa.Table.from_pylist(rows, arrow_schema(table)))
+            cursor.execute(f"INSERT INTO {table} BY NAME FROM rows")
+            return 200, {}
+        if path.endswith("/datasets/aiops"):
+            return 200, {"datasetReference": {"projectId": "aiops-test", "datasetId": "aiops"}}
         job = path.rpartition("/")[2]
         if "/jobs/" in path:
             return 200, self._job(job)
@@ -164,6 +174,22 @@ def _field(field: pa.Field) -> dict[str, Any]:
     if pa.types.is_struct(kind):
         return {"name": field.name, "type": "RECORD", "mode": mode, "fields": [_field(one) for one in kind]}
     return {"name": field.name, "type": _KINDS.get(kind, "TIMESTAMP"), "mode": mode}
+
+
+def _record(row: Mapping[str, Any], columns: tuple[Column, ...]) -> dict[str, Any]:
+    return {column.name: _value(row.get(column.name), column) for column in columns}
+
+
+def _value(value: Any, column: Column) -> Any:
+    if isinstance(value, list):
+        return [_value(one, column) for one in value]
+    if value is None:
+        return None
+    if column.fields:
+        return _record(value, column.fields)
+    if column.kind == "TIMESTAMP":
+        return (datetime.fromisoformat(value) - EPOCH) // timedelta(microseconds=1)
+    return int(value) if column.kind == "INTEGER" else value
 
 
 def _cell(value: Any) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import Any
 import apache_beam as beam
 import pytest
 from google.cloud import pubsub_v1
+from query_server import DATASET, query_server
 from sample_alerts import alert_event
 from typer.testing import CliRunner
 
@@ -22,6 +23,7 @@ from aiops.simulate.generator import simulate
 from pipeline.alert_commands import command_message
 from pipeline.alert_log import stored_events
 from pipeline.alert_messages import parse_event_message
+from pipeline.bigquery_client import EMULATOR_VARIABLE
 from pipeline.duckdb_store import DuckDBStore
 from pipeline.main import build_job, choose_runner, run
 from pipeline.options import parse_options
@@ -142,6 +144,28 @@ def test_what_people_said_survives_a_run_again(shop: tuple[Path, Path], tmp_path
     assert contradictions(after) == []
     assert [event for event in after if event in said] == said
     assert fold_events(after)[view.alert_id].acknowledged_by == "ann"
+
+
+@pytest.mark.slow
+def test_what_people_said_survives_a_run_again_with_a_dataset(
+    shop: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same of BigQuery: the job writes there, and another begins with what is there."""
+    store = copy(shop[1], tmp_path / "rows.duckdb")
+    (view, *_) = fold_events(events_of(store)).values()
+    before = events_of(store) + act(store, view, "comment", note="mine")
+    with query_server(str(store)) as server:
+        monkeypatch.setenv(EMULATOR_VARIABLE, server.address)
+        failed = str(tmp_path / "failed")
+        arguments = ["--dataset", DATASET, "--failed_rows", failed, "--received_at", RECEIVED_AT]
+        run(["--input", str(shop[0]), *arguments])
+        written = {path.split("/")[-2] for path, _ in server.requests if path.endswith("/insertAll")}
+    assert "service_windows" in written
+    assert "alert_events" not in written  # nothing of it is new
+    after = events_of(store)
+    assert contradictions(after) == []
+    assert {event.event_id for event in after} == {event.event_id for event in before}
+    assert not (tmp_path / "failed").exists()
 
 
 @pytest.mark.slow

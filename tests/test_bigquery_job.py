@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import time
 from collections.abc import Iterator
 from datetime import datetime
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,15 @@ from apache_beam.runners.direct.direct_runner import BundleBasedDirectRunner
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from fake_bigquery import FakeBigQuery, only_of, typed_row
 from rich.console import Console
+from typer.testing import CliRunner
 
+from aiops.cli import app
 from aiops.run import run_command
 from aiops.simulate.config import SimulationConfig
 from aiops.simulate.generator import simulate
-from pipeline import main
+from pipeline import bigquery_client, main
+from pipeline.bigquery_insert import InsertSettings
+from pipeline.bigquery_sink import WriteToDataset
 from pipeline.duckdb_store import DuckDBStore
 from pipeline.settings import Settings
 from pipeline.store import WriteToStore
@@ -67,6 +72,32 @@ def test_bigquery_gets_the_rows_that_the_local_store_gets(
     server: FakeBigQuery, tmp_path: Path, runner: type[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of every table the same rows with the same values, apart from the time that they were written."""
+    store = _run_into_both(f"acme-prod.{runner.__name__}", tmp_path, runner, monkeypatch)
+    assert not (tmp_path / "failed").exists()
+    _assert_same_rows(server, store)
+
+
+@pytest.mark.slow
+def test_after_an_outage_and_a_replay_nothing_is_lost_and_nothing_twice(
+    server: FakeBigQuery, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The job runs to its end without BigQuery; replayed, the rows are those of the local store."""
+    quick = InsertSettings(0.5, 0.1, 0.01, 0.02, breaker_seconds=0.05)
+    monkeypatch.setattr(main, "WriteToDataset", partial(WriteToDataset, settings=quick))
+    monkeypatch.setattr(bigquery_client, "CHECK_SECONDS", 0.1)
+    server.always = fake_bigquery.answer(503)
+    store = _run_into_both("acme-prod.outage", tmp_path, FnApiRunner, monkeypatch)
+    assert not any(server.rows.values())
+    server.always = None
+    time.sleep(0.06)
+    replay = ["replay", "failed-rows", "--dataset", "acme-prod.outage", "--files", str(tmp_path / "failed")]
+    for _ in range(2):
+        assert CliRunner().invoke(app, replay).exit_code == 0
+    _assert_same_rows(server, store)
+
+
+def _run_into_both(dataset: str, tmp_path: Path, runner: type[Any], monkeypatch: pytest.MonkeyPatch) -> str:
+    """One run that writes its rows to `dataset` and to a local store; the path of the store."""
     store, logs = str(tmp_path / "both.duckdb"), tmp_path / "logs.ndjson"
     logs.write_bytes(b"\n".join(lines()) + b"\n")
     write = main._write_rows
@@ -78,10 +109,13 @@ def test_bigquery_gets_the_rows_that_the_local_store_gets(
 
     monkeypatch.setattr(main, "_write_rows", write_both)
     monkeypatch.setattr(main, "choose_runner", lambda _: runner())
-    folder = tmp_path / "failed"
-    place = ["--dataset", f"acme-prod.{runner.__name__}", "--failed_rows", str(folder)]
-    main.run(["--input", str(logs), *place])
-    assert not folder.exists()
+    main.run(
+        ["--input", str(logs), "--dataset", dataset, "--failed_rows", str(tmp_path / "failed")]
+    )  # fmt: skip
+    return store
+
+
+def _assert_same_rows(server: FakeBigQuery, store: str) -> None:
     with DuckDBStore(store, read_only=True) as opened:
         for table in TABLES:
             columns = table_columns(table)[:-1]

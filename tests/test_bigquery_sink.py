@@ -12,6 +12,7 @@ import apache_beam as beam
 import fake_bigquery
 import msgspec
 import pytest
+from apache_beam.metrics import MetricsFilter
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.direct.direct_runner import BundleBasedDirectRunner
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
@@ -202,6 +203,26 @@ def test_a_row_that_would_be_refused_is_not_sent(server: FakeBigQuery, dataset: 
     assert failed["detail"].startswith("lines: an integer outside 64 bits")
     assert len(server.requests) == 2
     assert ROW_COUNTS.in_table == {("service_windows", "invalid"): 1}
+
+
+def test_the_job_counts_rows_that_were_not_taken(server: FakeBigQuery, dataset: str, tmp_path: Path) -> None:
+    """The invalid, the refused and those of a missing table; without any the counter is known, at 0."""
+    server.refuse = lambda table, row: "invalid@fields" if row.get("service") == "s0001" else ""
+    server.always = only_of("dead_letters", answer(404, "notFound"))
+    bad = service_window("acme", "bad", 9, lines=1 << 63)
+    assert counted(dataset, tmp_path, [*windows(3), bad, *letters(2)]) == 4
+    assert counted(dataset, tmp_path, [service_window("acme", "s0005", 5)]) == 0
+
+
+def counted(dataset: str, folder: Path, rows: list[ServiceWindow | DeadLetter]) -> int:
+    """What the counter of failed rows says of a run over `rows`."""
+    tables = {ServiceWindow: "service_windows", DeadLetter: "dead_letters"}
+    pipeline = beam.Pipeline(runner=FnApiRunner())
+    found = pipeline | beam.Create([(tables[type(row)], row) for row in rows])
+    _ = {"all": found} | WriteToDataset(dataset, str(folder), QUICK)
+    counters = pipeline.run().metrics().query(MetricsFilter().with_name("failed_rows"))["counters"]
+    assert counters, "it is not known"
+    return sum(counter.committed for counter in counters)
 
 
 def test_a_row_larger_than_a_request_is_kept_in_a_file(

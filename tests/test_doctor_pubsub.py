@@ -320,6 +320,37 @@ def test_the_heartbeat_is_waited_for_beside_the_canary(
     assert list(server.subscriptions) == [LOGS]
 
 
+def test_a_server_that_stumbles_while_a_canary_is_awaited_is_asked_again(
+    server: FakePubSub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A scheduled canary pages for lost alerts, not for a hiccup of the waiting."""
+    pull, calls = server.Pull, []
+
+    def stumbling(request: Any, context: Any) -> Any:
+        calls.append(request)
+        if len(calls) == 1:
+            context.abort(grpc.StatusCode.UNAVAILABLE, "a hiccup")
+        return pull(request, context)
+
+    monkeypatch.setattr(server, "Pull", stumbling)
+    server.messages = [canary_message("ours")]
+    assert doctor("--canary", "--timeout", "10")[0] == 0
+    assert len(calls) == 2
+
+
+def test_each_tenant_has_a_topic_of_its_own(server: FakePubSub) -> None:
+    """With {tenant} in the topic, the canary is awaited at that of its tenant."""
+    topic = f"projects/{PROJECT}/topics/alerts-acme-shop"
+    server.topics.add(topic)
+    server.messages = [canary_message("ours", tenant_id="acme-shop")]
+    given = ["--input_subscription", LOGS, "--alert_topic", f"projects/{PROJECT}/topics/alerts-{{tenant}}"]
+    wanted = ["--canary", "--timeout", "5", "--canary-tenant", "acme-shop", "--json"]
+    done = CliRunner().invoke(app, ["doctor", *given, *wanted])
+    assert done.exit_code == 0, done.output
+    assert [one for one in server.made if one.topic == topic]
+    assert json.loads(server.published[0][1].data)["logName"].startswith("projects/acme-shop/")
+
+
 def test_a_refused_subscription_is_a_failed_check(server: FakePubSub) -> None:
     """What could not be made is not waited for, neither for the alert nor for the heartbeat."""
     topic = f"projects/{PROJECT}/topics/heartbeats"

@@ -34,7 +34,7 @@ from transforms.alert_elements import AlertCommand, AlertEvent
 pytestmark = [pytest.mark.cloud, pytest.mark.slow, pytest.mark.pubsub, pytest.mark.timeout(900)]
 
 PROJECT = "aiops-test"
-DEADLINE_SECONDS = 200
+DEADLINE_SECONDS = 240
 IMPATIENT = InsertSettings(attempt_seconds=2, total_seconds=4, breaker_seconds=5)
 
 

@@ -88,6 +88,18 @@ ESCALATES = (Step(15 * MINUTE_US, ("pager",)), Step(45 * MINUTE_US, ("boss",)))
 LIVES: list[tuple[str, Policy, list[AlertEvent], float, list[str]]] = [
     ("opened and resolved are told once each", policy(route("mail", "chat")), [OPENED, RESOLVED], 600,
      ["0 mail opened", "0 chat opened", "30 mail resolved", "30 chat resolved"]),
+    ("a route that waits tells an effect not at all, whose cause speaks for it by then", policy(route("mail", wait_us=MINUTE_US)),
+     [OPENED, alert_event(1, "updated", 0.5, inhibited_by="a0"), alert_event(2, "resolved", 20)], 600,
+     []),
+    ("what still holds after the wait is told as it stands then", policy(route("mail", wait_us=MINUTE_US), route("pager", name="page")),
+     [OPENED, alert_event(1, "updated", 0.5, fingerprints=["f2"])], 100, ["1 mail opened"]),
+    ("a route that waits does not hold up another one", policy(route("mail", wait_us=MINUTE_US, goes_on=True), route("pager", name="page")),
+     [OPENED], 100, ["0 pager opened", "1 mail opened"]),
+    ("a new life waits anew, and escalation counts from the telling", policy(route("chat", steps=ESCALATES, wait_us=MINUTE_US)),
+     [OPENED, RESOLVED, alert_event(2, "reopened", 50)], 67,
+     ["1 chat opened", "16 pager escalated", "30 chat resolved", "30 pager resolved", "51 chat reopened", "66 pager escalated"]),
+    ("what is over within the wait is not told", policy(route("mail", wait_us=MINUTE_US)), [OPENED, alert_event(1, "resolved", 0.5)], 600,
+     []),
     ("what lasts is repeated after the repeat interval", policy(route("mail", repeat_us=HOUR_US)), [OPENED], 130,
      ["0 mail opened", "60 mail repeated", "120 mail repeated"]),
     ("an interval of 0 repeats nothing", policy(route("mail", repeat_us=0)), [OPENED], 10_000,
@@ -291,7 +303,12 @@ def test_whatever_comes_when_a_plan_settles(deliveries: list[tuple[AlertEvent, i
     events = [msgspec.structs.replace(event, occurred_at=at(minute)) for event, minute in deliveries]
     rules = policy(
         route(
-            "mail", "pager", "manager", repeat_us=repeat * MINUTE_US, steps=[Step(5 * MINUTE_US, ("boss",))]
+            "mail",
+            "pager",
+            "manager",
+            wait_us=MINUTE_US,
+            repeat_us=repeat * MINUTE_US,
+            steps=[Step(5 * MINUTE_US, ("boss",))],
         )
     )
     told = play(events, rules, 600).told

@@ -72,6 +72,7 @@ def test_the_policy_of_the_docs_is_read_as_it_says() -> None:
         False,
         (HoursCondition("office", inside=False),),
     )
+    assert (batch.wait_us, payments_route.wait_us) == (30 * 1_000_000, 0)
     assert rest.repeat_us == 4 * 3600 * 1_000_000
     assert policy.rules.channels["pager"].takes_acknowledged
     assert policy.rules.channels["alertmanager"].refresh_us
@@ -117,6 +118,7 @@ def test_the_policy_of_the_docs_is_read_as_it_says() -> None:
         (routes("name: a, channels: mail, escalate: [{channels: chat}]"), '7: route "a": escalate must have steps with after and channels'),
         (routes("name: a, channels: mail, escalate: [{after: 5m, channels: chat, huors: office}]"), '7: route "a": escalate has the unknown key "huors"; did you mean "hours"?'),
         (routes("name: a, channels: mail, repeat: 5"), '7: route "a": repeat must be a duration such as 90s, 15m, 4h or 1d'),
+        (routes("name: a, channels: mail, wait: 11m"), '7: route "a": wait must be at most 10m: nobody is told of anything meanwhile'),
         (routes("name: a, channels: mail, repeat: 5s"), '7: route "a": repeat must be at least 1m, or never'),
         (routes("name: a, channels: mail, repeat: 31d"), '7: route "a": repeat must be more than 0 and at most 30d'),
         (routes("name: a, channels: mail, severity: at least hihg"), '7: route "a": severity must be one of low, medium, high, critical; did you mean "high"?'),

@@ -111,6 +111,10 @@ def _alert_topics(settings: Settings, wishes: Wishes) -> list[str]:
 
 def _canary(exam: PubSubExam, settings: Settings, wishes: Wishes) -> Iterator[Check]:
     logs_topic = wishes.logs_topic or exam.topic_of(settings.input_subscription)
+    if not logs_topic:
+        found = "the topic of --input_subscription cannot be seen"
+        yield Check("canary", "alert", "failed", found, "# name it with --logs-topic")
+        return
     tenant = settings.tenant or wishes.canary_tenant or logs_topic.split("/")[1]
     rule = check_canary_gets_through(settings, tenant, wishes.timeout_seconds)
     yield rule
@@ -131,7 +135,10 @@ def _canary(exam: PubSubExam, settings: Settings, wishes: Wishes) -> Iterator[Ch
                 beats = opened.enter_context(listening(exam, settings.heartbeat_topic))
             except SERVER_ERRORS as error:
                 yield refused("canary", "heartbeat", error, "")
-        yield send_canary(exam, canary)
+        if canary.alert_topic or canary.alert_subscription:
+            yield send_canary(exam, canary)
+        else:
+            yield Check("canary", "alert", "failed", "the tenant's name makes no name of a topic")
         if beats:
             yield check_heartbeat(exam, beats, begun)
 

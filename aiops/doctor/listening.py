@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Final
 
-from google.api_core.exceptions import DeadlineExceeded, GoogleAPICallError
+from google.api_core.exceptions import DeadlineExceeded, GoogleAPICallError, ServiceUnavailable
 
 from aiops.doctor.checks import CALL_SECONDS
 from aiops.doctor.pubsub import PubSubExam
 
 _PULL_SECONDS: Final = 2.0
+_PAUSE_SECONDS: Final = 0.2
 _DAY_SECONDS: Final = 86_400
 _CALL: Final[dict[str, Any]] = {"timeout": CALL_SECONDS, "retry": None}
 
@@ -43,8 +45,11 @@ def pull(exam: PubSubExam, subscription: str) -> list[Any]:
     request: dict[str, Any] = {"subscription": subscription, "max_messages": 100}
     try:
         answer = exam.subscriber.pull(request=request, timeout=_PULL_SECONDS, retry=None)
-    except DeadlineExceeded:
+    except (DeadlineExceeded, ServiceUnavailable):  # whoever waits knows for how long
+        time.sleep(_PAUSE_SECONDS)
         return []
+    if not answer.received_messages:
+        time.sleep(_PAUSE_SECONDS)  # the server need not wait for some
     return list(answer.received_messages)
 
 

@@ -78,6 +78,8 @@ def explain_route(route: Route) -> Iterator[str]:
     yield f"takes {_explain_match(route.match)}"
     for number, step in enumerate(route.steps):
         yield _explain_step(step, number)
+    if route.wait_us:
+        yield f"waits {explain_seconds(route.wait_us // MICROSECONDS)} for what explains an alert, or ends it"
     repeat = explain_seconds(route.repeat_us // MICROSECONDS)
     yield f"repeats every {repeat} until somebody acknowledges" if route.repeat_us else "never repeats"
     if not route.tells_updates:

@@ -28,6 +28,7 @@ _TIME_OF_DAY: Final = re.compile(r"(\d\d):(\d\d)")
 _HEADER_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,99}")
 _OWN_HEADERS: Final = ("content-", "host", "x-aiops-", "transfer-encoding", "connection", "user-agent")
 _SECRET_HEADERS: Final = ("authorization", "cookie", "token", "key", "secret", "password")
+_MOST_WAIT_SECONDS: Final = 600
 _MAX_SECONDS: Final = 30 * 86_400
 _MAX_LIST: Final = 100
 _MAX_STEPS: Final = 10
@@ -59,6 +60,13 @@ def read_seconds(value: Value) -> int:
     if not 0 < seconds <= _MAX_SECONDS:
         raise ReadError("must be more than 0 and at most 30d", value.line)
     return seconds
+
+
+def _read_wait(value: Value) -> int:
+    seconds = read_seconds(value)
+    if seconds > _MOST_WAIT_SECONDS:
+        raise ReadError("must be at most 10m: nobody is told of anything meanwhile", value.line)
+    return seconds * MICROSECONDS
 
 
 def _read_repeat(value: Value) -> int:
@@ -289,6 +297,7 @@ ROUTE_KEYS: Final[dict[str, Reader]] = {
     "severity": _read_severities,
     "hours": _read_condition,
     "channels": read_targets,
+    "wait": _read_wait,
     "repeat": _read_repeat,
     "updates": _read_flag,
     "resolved": _read_flag,

@@ -73,6 +73,7 @@ class _RouteEntry(msgspec.Struct, frozen=True):
     severity: tuple[AnomalySeverity, ...] = ()
     hours: HoursCondition | None = None
     channels: tuple[str, ...] = ()
+    wait: int = 0
     repeat: int = 4 * HOUR_US
     updates: bool = True
     resolved: bool = True
@@ -202,6 +203,7 @@ def _route_of(read: _RouteEntry) -> Route:
         name=read.name,
         steps=(Step(0, read.channels), *read.escalate),
         match=_match_of(read),
+        wait_us=read.wait,
         repeat_us=read.repeat,
         tells_updates=read.updates,
         tells_resolved=read.resolved,

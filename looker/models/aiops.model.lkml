@@ -148,6 +148,7 @@ explore: slo_burn {
   group_label: "AIOps: history"
   label: "SLO"
   description: "Error budgets of services, and how fast they burn."
+  persist_for: "15 minutes" # it reads three months of windows
   access_filter: {
     field: slo_burn.tenant_id
     user_attribute: tenant_id

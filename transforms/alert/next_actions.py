@@ -125,12 +125,16 @@ def _routes(situation: Situation, policy: Policy, now_us: int) -> Iterator[Route
 def _targets(
     situation: Situation, told: Mapping[str, Told], policy: Policy, now_us: int
 ) -> Iterator[_Target]:
-    """Every channel once, with the first route and step that names it; none of a route that is quiet."""
+    """Every channel once, with the first route and step that names it; none of a route that is quiet, or
+    that waits for what may explain the alert.
+    """
     seen: set[str] = set()
     for route in _routes(situation, policy, now_us):
         if any_holds(route.quiet_hours, policy.hours, now_us):
             continue
         began_us = _began_us(situation, told, route, policy)
+        if began_us is None and now_us < situation.began_us + route.wait_us:
+            continue
         for number, step in enumerate(route.steps):
             for channel in channels_of(step, situation.event, policy):
                 is_known = channel in told and _is_current(told[channel], situation)
@@ -290,6 +294,8 @@ def _due_us(situation: Situation, told: Mapping[str, Told], policy: Policy, now_
         if route.quiet_hours:
             times.append(next_minute_us(now_us))
         began_us = _began_us(situation, told, route, policy)
+        if began_us is None and now_us < situation.began_us + route.wait_us:
+            times.append(situation.began_us + route.wait_us)
         for step in route.steps[1:]:
             channels = channels_of(step, situation.event, policy)
             is_told = all(name in told and _is_current(told[name], situation) for name in channels)

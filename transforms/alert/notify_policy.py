@@ -66,11 +66,12 @@ class Step(msgspec.Struct, frozen=True):
 
 
 class Route(msgspec.Struct, frozen=True):
-    """What is done with the alerts that it matches. `steps[0]` is told at once (`after_us` is 0)."""
+    """What is done with the alerts that it matches. `steps[0]` is told first (`after_us` is 0)."""
 
     name: str
     steps: tuple[Step, ...]
     match: Match = Match()
+    wait_us: int = 0  # after an alert opens, before anybody is told: what explains it may come meanwhile
     repeat_us: int = 4 * HOUR_US  # as Alertmanager's repeat_interval; 0 for never
     tells_updates: bool = True
     tells_resolved: bool = True

@@ -15,6 +15,7 @@ class Situation(msgspec.Struct, frozen=True):
     event: AlertEvent
     life: int = 0  # sequence of the newest `opened` or `reopened`
     grown_at: int = 0  # sequence of the newest event that brought a new fingerprint
+    began_us: int = 0  # when this life began; 0 where that was not heard of
 
     @property
     def is_firing(self) -> bool:
@@ -29,10 +30,13 @@ def fold_event(known: Situation | None, event: AlertEvent) -> Situation:
     """The situation after one more event, be it new, late or a copy."""
     life = event.sequence if event.event_type in _OPENING else 0
     grown_at = event.sequence if event.fingerprints else 0
+    began_us = event.occurred_at if event.event_type in _OPENING else 0
     if known is None:
-        return Situation(event, life, grown_at)
+        return Situation(event, life, grown_at, began_us)
+    if (life, began_us) < (known.life, known.began_us):
+        began_us = known.began_us
     newest = event if event.sequence > known.event.sequence else known.event
-    return Situation(newest, max(known.life, life), max(known.grown_at, grown_at))
+    return Situation(newest, max(known.life, life), max(known.grown_at, grown_at), began_us)
 
 
 def changes_situations(event: AlertEvent) -> bool:
