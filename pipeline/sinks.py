@@ -112,7 +112,10 @@ def _anomaly_message(anomaly: Anomaly) -> PubsubMessage:
 
 @dataclass(eq=False)
 class PublishDeadLetters(beam.PTransform):
-    """DeadLetter, redacted → a message of JSON, with tenant, stage and reason as attributes.
+    """Collections of DeadLetter, redacted → messages of JSON, with tenant, stage and reason as attributes.
+
+    Those of lines come by receive minute, those of commands without windows: a runner that hands a Flatten's
+    inputs over in the coder of one of them could not read the others, so that all windows are left behind.
 
     At least once: `dead_letter_id` and `revision` let a subscriber drop what it has seen; `count` of the
     last revision counts.

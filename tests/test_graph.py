@@ -161,6 +161,7 @@ def test_dead_letters_of_all_kinds_are_published_and_feed_nothing_else() -> None
         *("--alert_topic", f"{topics}/alerts-{{tenant}}"), "--dead_letter_topic", f"{topics}/dead-letters"
     )
     meeting = graph.step("PublishDeadLetters/AllDeadLetters")
+    assert len({letters.windowing.windowfn for letters in meeting.inputs}) == 1, "one coder for all"
     ways = [graph.maker[letters] for letters in meeting.inputs]
     makers = {graph.maker[letters].full_label.split("/")[0] for way in ways for letters in way.inputs}
     assert makers == {
