@@ -77,16 +77,19 @@ def build_job(pipeline: beam.Pipeline, settings: Settings) -> None:
     settings_of_stages = graph_settings(settings)
     found: list[Outputs] = []
     rows: dict[str, beam.PCollection] = {}
+    letters: dict[str, beam.PCollection | None] = {}
     if settings.reads_logs:
         rules = WatchRules(settings.rules, streaming=settings.is_streaming)
         warm_start = make_warm_start(settings)
         outputs = build_graph(pipeline, make_source(settings), rules, settings_of_stages, warm_start)
         rows |= outputs.rows
+        letters["logs"] = outputs.dead_letters
         _publish(outputs, settings, "PublishAnomalies")
         found.append(outputs)
     if settings.reads_metrics:
         outputs = build_metrics_graph(pipeline, make_metrics_source(settings), settings_of_stages)
         rows |= outputs.rows
+        letters["metrics"] = outputs.dead_letters
         _publish(outputs, settings, "PublishMetricAnomalies")
         found.append(outputs)
     incidents = build_incidents_graph(found, settings_of_stages)
@@ -108,8 +111,8 @@ def build_job(pipeline: beam.Pipeline, settings: Settings) -> None:
     if unpublished is not None:
         rows["unpublished"] = unpublished | "UnpublishedRows" >> MakeRows("dead_letters")
     _write_rows(rows | alerts.rows, settings)
-    letters = [*(outputs.dead_letters for outputs in found), alerts.dead_letters, unpublished]
-    _publish_dead_letters([one for one in letters if one is not None], settings)
+    letters |= {"commands": alerts.dead_letters, "alerts": unpublished}
+    _publish_dead_letters(letters, settings)
     if settings.is_streaming:
         _beat(pipeline, settings)
 
@@ -128,9 +131,10 @@ def _publish_alerts(alerts: AlertOutputs, settings: Settings) -> beam.PCollectio
     return None
 
 
-def _publish_dead_letters(letters: list[beam.PCollection], settings: Settings) -> None:
+def _publish_dead_letters(letters: dict[str, beam.PCollection | None], settings: Settings) -> None:
+    there = {name: found for name, found in letters.items() if found is not None}
     if settings.dead_letter_topic:
-        _ = letters | "AllDeadLetters" >> beam.Flatten() | PublishDeadLetters(settings.dead_letter_topic)
+        _ = there | PublishDeadLetters(settings.dead_letter_topic)
 
 
 def _beat(pipeline: beam.Pipeline, settings: Settings) -> None:

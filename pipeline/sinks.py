@@ -9,6 +9,7 @@ from typing import Final
 import apache_beam as beam
 import msgspec
 from apache_beam.io.gcp.pubsub import PubsubMessage, WriteToPubSub
+from apache_beam.transforms.window import GlobalWindows
 
 from pipeline.messages import Message, element_message
 from pipeline.row_metrics import meter_row, meter_window
@@ -119,9 +120,15 @@ class PublishDeadLetters(beam.PTransform):
 
     topic: str
 
-    def expand(self, letters: beam.PCollection) -> beam.PCollection:
+    def expand(self, letters: dict[str, beam.PCollection]) -> beam.PCollection:
+        """Publish `letters`, by what they are of; some have windows, some have none."""
+        alike = [
+            found | f"ForgetWindows {name}" >> beam.WindowInto(GlobalWindows())
+            for name, found in letters.items()
+        ]
         return (
-            letters
+            alike
+            | "AllDeadLetters" >> beam.Flatten()
             | "ToMessage" >> beam.Map(_dead_letter_message).with_output_types(PubsubMessage)
             | "WriteToPubSub" >> WriteToPubSub(self.topic, with_attributes=True)
         )

@@ -9,6 +9,7 @@ import pytest
 from apache_beam.runners.direct.direct_runner import BundleBasedDirectRunner
 from apache_beam.transforms.timeutil import TimeDomain
 from apache_beam.transforms.userstate import get_dofn_specs
+from apache_beam.transforms.window import GlobalWindows
 
 from pipeline.main import build_job
 from pipeline.options import parse_options
@@ -160,8 +161,10 @@ def test_dead_letters_of_all_kinds_are_published_and_feed_nothing_else() -> None
     graph = graph_of(
         *("--alert_topic", f"{topics}/alerts-{{tenant}}"), "--dead_letter_topic", f"{topics}/dead-letters"
     )
-    meeting = graph.step("AllDeadLetters")
-    makers = {graph.maker[letters].full_label.split("/")[0] for letters in meeting.inputs}
+    meeting = graph.step("PublishDeadLetters/AllDeadLetters")
+    alike = [graph.maker[letters] for letters in meeting.inputs]
+    assert all(isinstance(step.transform.windowing.windowfn, GlobalWindows) for step in alike)
+    makers = {graph.maker[step.inputs[0]].full_label.split("/")[0] for step in alike}
     assert makers == {
         "CountDeadLetters",
         "CountMetricDeadLetters",
