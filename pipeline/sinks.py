@@ -114,9 +114,6 @@ def _anomaly_message(anomaly: Anomaly) -> PubsubMessage:
 class PublishDeadLetters(beam.PTransform):
     """Collections of DeadLetter, redacted → messages of JSON, with tenant, stage and reason as attributes.
 
-    Those of lines come by receive minute, those of commands without windows: a runner that hands a Flatten's
-    inputs over in the coder of one of them could not read the others, so that all windows are left behind.
-
     At least once: `dead_letter_id` and `revision` let a subscriber drop what it has seen; `count` of the
     last revision counts.
     """
@@ -125,7 +122,7 @@ class PublishDeadLetters(beam.PTransform):
 
     def expand(self, letters: dict[str, beam.PCollection]) -> beam.PCollection:
         """Publish `letters`, by what they come from, through one step."""
-        unwindowed = [  # some are windowed, some are not: elements of one collection are so alike
+        unwindowed = [  # a runner may read all inputs of a Flatten in the coder of one, windows included
             found | f"ForgetWindows {name}" >> beam.WindowInto(GlobalWindows())
             for name, found in letters.items()
         ]
