@@ -7,9 +7,8 @@ STAMP := $(VENV)/.installed
 # One more than there are cores: some tests wait for servers.
 WORKERS = $(shell $(BIN)/python -c "import os; print((os.cpu_count() or 1) + 1)")
 CLOUD_STAMP := $(VENV)/.installed-cloud
-# The emulator of BigQuery needs another DuckDB than the project.
-EMULATOR_VENV := .venv-bigquery-emulator
-EMULATOR_STAMP := $(EMULATOR_VENV)/.installed
+# Tools whose dependencies clash with the project's: another DuckDB, another PyYAML.
+TOOLS := bigquery-emulator checkov
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-fast test-cloud lint generate lock clean
@@ -38,18 +37,18 @@ test-fast: $(STAMP)  ## Run the tests that take no time
 
 CLOUD_TESTS := test_cloud_views test_cloud_looker test_looker test_queries_page test_views test_table_layout test_template test_launch test_terraform test_update test_bigquery_reader test_fetch test_end_to_end
 
-test-cloud: $(CLOUD_STAMP) $(EMULATOR_STAMP)  ## Check what runs on Google Cloud: views, template, launch, Terraform, the job end to end
+test-cloud: $(CLOUD_STAMP) $(TOOLS:%=.venv-%/.installed)  ## Check what runs on Google Cloud: views, template, launch, Terraform, the job end to end
 	@$(BIN)/python -m pytest $(CLOUD_TESTS:%=tests/%.py) -rs
 
 $(CLOUD_STAMP): $(STAMP) requirements-cloud.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --prefer-binary -r requirements-cloud.lock
 	@touch $(CLOUD_STAMP)
 
-$(EMULATOR_STAMP): requirements-bigquery-emulator.lock
+.venv-%/.installed: requirements-%.lock
 	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed"; exit 1; }
-	@$(PYTHON) -m venv $(EMULATOR_VENV)
-	@$(EMULATOR_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --prefer-binary -r requirements-bigquery-emulator.lock
-	@touch $(EMULATOR_STAMP)
+	@$(PYTHON) -m venv .venv-$*
+	@.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --prefer-binary -r requirements-$*.lock
+	@touch $@
 
 lint: $(STAMP)  ## ruff, mypy --strict and the import contracts
 	@$(BIN)/ruff check .
@@ -64,7 +63,7 @@ lock: $(STAMP)  ## Renew all locks from pyproject.toml (needs uv)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --extra dev --extra build pyproject.toml -o requirements.lock
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url -c requirements.lock --extra build pyproject.toml -o templates/requirements.lock
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url -c requirements.lock requirements-cloud.in -o requirements-cloud.lock
-	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url requirements-bigquery-emulator.in -o requirements-bigquery-emulator.lock
+	for tool in $(TOOLS); do uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url requirements-$$tool.in -o requirements-$$tool.lock || exit; done
 
 clean:  ## Remove what was made
-	rm -rf $(VENV) $(EMULATOR_VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache demo
+	rm -rf $(VENV) $(TOOLS:%=.venv-%) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache demo

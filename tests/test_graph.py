@@ -9,7 +9,6 @@ import pytest
 from apache_beam.runners.direct.direct_runner import BundleBasedDirectRunner
 from apache_beam.transforms.timeutil import TimeDomain
 from apache_beam.transforms.userstate import get_dofn_specs
-from apache_beam.transforms.window import GlobalWindows
 
 from pipeline.main import build_job
 from pipeline.options import parse_options

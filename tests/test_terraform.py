@@ -17,6 +17,7 @@ from pipeline.tables import TABLES
 from pipeline.views import view_level, view_sources
 
 ROOT = Path(__file__).resolve().parent.parent / "terraform"
+CHECKOV = ROOT.parent / ".venv-checkov" / "bin" / "checkov"
 CODE = {path.name: path.read_text(encoding="utf-8") for path in sorted(ROOT.glob("*.tf"))}
 
 
@@ -88,7 +89,7 @@ def test_the_module_is_valid_and_does_what_its_tests_say(folder: str) -> None:
 
 @pytest.mark.cloud
 @pytest.mark.slow
-@pytest.mark.skipif(not shutil.which("checkov"), reason="checkov is not installed")
+@pytest.mark.skipif(not CHECKOV.exists(), reason="checkov is not installed: `make test-cloud` does that")
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -100,6 +101,6 @@ def test_the_module_is_valid_and_does_what_its_tests_say(folder: str) -> None:
 def test_checkov_finds_nothing_that_is_not_explained(arguments: list[str]) -> None:
     """What it finds is mended, or passed over with a reason beside it."""
     done = subprocess.run(
-        ["checkov", "--quiet", "--compact", *arguments], capture_output=True, text=True, check=False
+        [str(CHECKOV), "--quiet", "--compact", *arguments], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout[-4_000:]
