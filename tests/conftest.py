@@ -10,33 +10,15 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import closing
-from typing import Any
 
-import apache_beam as beam
 import hypothesis
 import pytest
-from apache_beam.transforms import userstate
 
 EMULATOR_START_SECONDS = 60
 
 # A deadline is wall clock: on a busy machine it fails tests that are right.
 hypothesis.settings.register_profile("aiops", deadline=None)
 hypothesis.settings.load_profile("aiops")
-
-
-# The local streaming runner asks for the specs of a step with each bundle: two thirds of its time.
-_dofn_specs = userstate.get_dofn_specs
-_known_specs: dict[type, Any] = {}
-
-
-def _remembered_specs(dofn: beam.DoFn) -> Any:
-    kind = type(dofn)
-    if kind not in _known_specs:
-        _known_specs[kind] = _dofn_specs(dofn)
-    return _known_specs[kind]
-
-
-userstate.get_dofn_specs = _remembered_specs
 
 
 def unavailable(reason: str) -> None:
