@@ -15,9 +15,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import urlsplit
+
+from loopback_servers import LoopbackServer
 
 from pipeline.bigquery_client import EMULATOR_VARIABLE
 from pipeline.tables import TABLES, Column, table_columns
@@ -94,9 +96,7 @@ class Handler(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
-class FakeBigQuery(ThreadingHTTPServer):
-    daemon_threads = True
-    block_on_close = False
+class FakeBigQuery(LoopbackServer):
     request_queue_size = 64
 
     def __init__(self) -> None:

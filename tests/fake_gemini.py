@@ -9,8 +9,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
+
+from loopback_servers import LoopbackServer
 
 Behavior = Callable[["Handler", dict[str, Any]], None]
 
@@ -50,10 +52,7 @@ class Handler(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
-class FakeGemini(ThreadingHTTPServer):
-    daemon_threads = True
-    block_on_close = False
-
+class FakeGemini(LoopbackServer):
     def __init__(self, *behaviors: Behavior) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.behaviors = list(behaviors)
