@@ -35,7 +35,7 @@ test: $(STAMP)  ## Run all tests
 test-fast: $(STAMP)  ## Run the tests that take no time
 	@$(BIN)/python -m pytest tests -m "not slow" -n $(WORKERS) --dist worksteal
 
-CLOUD_TESTS := test_cloud_views test_cloud_looker test_looker test_queries_page test_views test_table_layout test_template test_launch test_terraform test_update test_bigquery_reader test_fetch test_end_to_end
+CLOUD_TESTS := test_cloud_views test_cloud_looker test_looker test_queries_page test_views test_table_layout test_template test_launch test_terraform test_update test_bigquery_reader test_fetch test_dataflow test_end_to_end
 
 test-cloud: $(CLOUD_STAMP) $(TOOLS:%=.venv-%/.installed)  ## Check what runs on Google Cloud: views, template, launch, Terraform, the job end to end
 	@$(BIN)/python -m pytest $(CLOUD_TESTS:%=tests/%.py) -rs
