@@ -82,7 +82,7 @@ def _looked(subject: str, mend: str, look: Callable[[], Looked]) -> Check:
     try:
         found, warned = look()
     except EXPECTED as error:
-        return Check(_LAYER, subject, "failed", str(error), mend)
+        return Check(_LAYER, subject, "failed", str(error).removeprefix(f"{subject} "), mend)
     return Check(_LAYER, subject, "warning" if warned else "ok", found, warned)
 
 
