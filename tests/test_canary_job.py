@@ -20,6 +20,7 @@ from transforms.elements import CANARY_SERVICE
 PROJECT = "aiops-test"
 
 
+@pytest.mark.usefixtures("remembered_specs")
 @pytest.mark.slow
 @pytest.mark.pubsub
 def test_a_canary_comes_back_from_a_job_that_streams(

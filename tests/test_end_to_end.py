@@ -15,7 +15,6 @@ from typing import Any
 
 import apache_beam as beam
 import pytest
-from apache_beam.transforms import userstate
 from bigquery_emulator import DATASET, BigQueryEmulator
 from conftest import free_port
 from google.cloud import pubsub_v1
@@ -34,7 +33,10 @@ from pipeline.main import build_job, choose_runner
 from pipeline.options import parse_options
 from transforms.alert_elements import AlertCommand, AlertEvent
 
-pytestmark = [pytest.mark.cloud, pytest.mark.slow, pytest.mark.pubsub, pytest.mark.timeout(900)]
+pytestmark = [
+    *(pytest.mark.cloud, pytest.mark.slow, pytest.mark.pubsub, pytest.mark.timeout(900)),
+    pytest.mark.usefixtures("remembered_specs"),
+]
 
 PROJECT = "aiops-test"
 DEADLINE_SECONDS = 240
@@ -49,19 +51,6 @@ def until(what: str, found: Callable[[], Any]) -> Any:
             pytest.fail(f"not within {DEADLINE_SECONDS} s: {what}")
         time.sleep(0.5)
     return value
-
-
-@pytest.fixture(autouse=True)
-def remembered_specs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The local streaming runner asks for the state of a step with each bundle: two thirds of its time."""
-    find_specs, known = userstate.get_dofn_specs, {}
-
-    def remember(dofn: beam.DoFn) -> Any:
-        if type(dofn) not in known:
-            known[type(dofn)] = find_specs(dofn)
-        return known[type(dofn)]
-
-    monkeypatch.setattr(userstate, "get_dofn_specs", remember)
 
 
 class Stage:

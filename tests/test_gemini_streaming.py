@@ -17,7 +17,7 @@ from pipeline.duckdb_store import acquire_store, release_store
 from pipeline.main import build_job, choose_runner
 from pipeline.options import parse_options
 
-pytestmark = [pytest.mark.slow, pytest.mark.pubsub]
+pytestmark = [pytest.mark.slow, pytest.mark.pubsub, pytest.mark.usefixtures("remembered_specs")]
 
 
 def line_of(service: int, number: int) -> dict[str, object]:

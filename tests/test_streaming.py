@@ -20,7 +20,7 @@ from pipeline.sources import END_TIME_ATTRIBUTE, TIMESTAMP_ATTRIBUTE
 PROJECT = "aiops-test"
 DEADLINE_SECONDS = 90
 
-pytestmark = [pytest.mark.slow, pytest.mark.pubsub]
+pytestmark = [pytest.mark.slow, pytest.mark.pubsub, pytest.mark.usefixtures("remembered_specs")]
 
 
 def publish(topic: str, entries: list[dict[str, object]], attribute: str = TIMESTAMP_ATTRIBUTE) -> None:
