@@ -11,11 +11,12 @@ from typing import Any, Final
 from urllib.parse import quote
 
 import apache_beam as beam
-from apache_beam.io.gcp.pubsub import PubsubMessage, WriteToPubSub
 from google.api_core.exceptions import InvalidArgument, NotFound, PermissionDenied
 from google.cloud import pubsub_v1
 
 from pipeline.alert_messages import event_message
+from pipeline.messages import Message
+from pipeline.publishing import publish_messages
 from transforms.alert_elements import AlertEvent
 from transforms.elements import MINUTE_US, DeadLetter, content_id
 from transforms.job_log import Said
@@ -39,16 +40,12 @@ class PublishAlertEvents(beam.PTransform):
     topic: str
 
     def expand(self, events: beam.PCollection) -> beam.PCollection:
-        return (
-            events
-            | "ToMessage" >> beam.Map(_pubsub_message).with_output_types(PubsubMessage)
-            | "WriteToPubSub" >> WriteToPubSub(self.topic, with_attributes=True)
-        )
+        return publish_messages(events, self.topic, _metered_message)
 
 
-def _pubsub_message(event: AlertEvent) -> PubsubMessage:
+def _metered_message(event: AlertEvent) -> Message:
     observe_age("publish_delay_ms", event.occurred_at)
-    return PubsubMessage(*event_message(event))
+    return event_message(event)
 
 
 @dataclass(eq=False)

@@ -8,11 +8,11 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
 import apache_beam as beam
-from apache_beam.io.gcp.pubsub import PubsubMessage, WriteToPubSub
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
 from apache_beam.utils.timestamp import Timestamp
 
 from pipeline.heartbeat_messages import Heartbeat, JobIdentity, heartbeat_message, make_heartbeat
+from pipeline.publishing import publish_messages
 from pipeline.ticks import EmitTicks
 from transforms.clock import Clock, wall_clock_us
 from transforms.coders import register_struct
@@ -70,12 +70,4 @@ class PublishHeartbeats(beam.PTransform):
     topic: str
 
     def expand(self, beats: beam.PCollection) -> beam.PCollection:
-        return (
-            beats
-            | "ToMessage" >> beam.Map(_pubsub_message).with_output_types(PubsubMessage)
-            | "WriteToPubSub" >> WriteToPubSub(self.topic, with_attributes=True)
-        )
-
-
-def _pubsub_message(beat: Heartbeat) -> PubsubMessage:
-    return PubsubMessage(*heartbeat_message(beat))
+        return publish_messages(beats, self.topic, heartbeat_message)

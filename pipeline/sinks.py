@@ -8,10 +8,10 @@ from typing import Final
 
 import apache_beam as beam
 import msgspec
-from apache_beam.io.gcp.pubsub import PubsubMessage, WriteToPubSub
 from apache_beam.transforms.window import GlobalWindows
 
 from pipeline.messages import Message, element_message
+from pipeline.publishing import publish_messages
 from pipeline.row_metrics import meter_row, meter_window
 from pipeline.rows import deploy_rows, log_pattern_rows, service_row, service_window_row
 from transforms.alert.catalog import EMPTY_CATALOG, ServiceCatalog
@@ -85,11 +85,7 @@ class PublishAnomalies(beam.PTransform):
     topic: str
 
     def expand(self, anomalies: beam.PCollection) -> beam.PCollection:
-        return (
-            anomalies
-            | "ToMessage" >> beam.Map(_anomaly_message).with_output_types(PubsubMessage)
-            | "WriteToPubSub" >> WriteToPubSub(self.topic, with_attributes=True)
-        )
+        return publish_messages(anomalies, self.topic, anomaly_message)
 
 
 def anomaly_message(anomaly: Anomaly) -> Message:
@@ -104,10 +100,6 @@ def anomaly_message(anomaly: Anomaly) -> Message:
         "anomaly_severity": anomaly.anomaly_severity,
     }
     return element_message(anomaly, attributes)
-
-
-def _anomaly_message(anomaly: Anomaly) -> PubsubMessage:
-    return PubsubMessage(*anomaly_message(anomaly))
 
 
 @dataclass(eq=False)
@@ -126,11 +118,8 @@ class PublishDeadLetters(beam.PTransform):
             found | f"ForgetWindows {name}" >> beam.WindowInto(GlobalWindows())
             for name, found in letters.items()
         ]
-        return (
-            unwindowed
-            | "AllDeadLetters" >> beam.Flatten()
-            | "ToMessage" >> beam.Map(_dead_letter_message).with_output_types(PubsubMessage)
-            | "WriteToPubSub" >> WriteToPubSub(self.topic, with_attributes=True)
+        return publish_messages(
+            unwindowed | "AllDeadLetters" >> beam.Flatten(), self.topic, dead_letter_message
         )
 
 
@@ -138,7 +127,3 @@ def dead_letter_message(letter: DeadLetter) -> Message:
     """The message that tells of `letter`."""
     attributes = {"tenant_id": letter.tenant_id, "stage": letter.stage, "reason": letter.reason}
     return element_message(letter, attributes, _DEAD_LETTER_BYTES)
-
-
-def _dead_letter_message(letter: DeadLetter) -> PubsubMessage:
-    return PubsubMessage(*dead_letter_message(letter))
